@@ -1,0 +1,105 @@
+use std::future::{Ready, ready};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::{Extract, ExtractError};
+use crate::Otp;
+
+/// Takes the OTP from one header, `Toopher-OTP` by default. No body is read.
+///
+/// The header is removed before the request goes on, so that nothing behind the gate logs the code. Two lines of it
+/// are refused, even if they are equal.
+///
+/// ```
+/// use http::HeaderName;
+/// use tower_toopher::Header;
+///
+/// let default = Header::default();
+/// let own = Header::named(HeaderName::from_static("x-otp"));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Header {
+    name: HeaderName,
+}
+
+impl Header {
+    /// Takes the OTP from the header `name` instead of `Toopher-OTP`.
+    ///
+    /// Choose one that no proxy in front of the service writes to its log.
+    pub fn named(name: HeaderName) -> Self {
+        Self { name }
+    }
+
+    /// Takes the OTP out of `headers`.
+    pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Otp>, ExtractError> {
+        let mut lines = headers.get_all(&self.name).iter();
+        let otp = match (lines.next(), lines.next()) {
+            (None, _) => return Ok(None),
+            (Some(_), Some(_)) => return Err(ExtractError::Ambiguous),
+            (Some(line), None) => Otp::parse(line.as_bytes()).map_err(ExtractError::Malformed)?,
+        };
+        headers.remove(&self.name);
+        Ok(Some(otp))
+    }
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self::named(HeaderName::from_static("toopher-otp"))
+    }
+}
+
+impl<B> Extract<B> for Header {
+    type Body = B;
+    type Future = Ready<Result<(Option<Otp>, B), ExtractError>>;
+
+    fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
+        ready(self.take(&mut parts.headers).map(|otp| (otp, body)))
+    }
+
+    fn pass(&self, body: B) -> B {
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::ParseOtpError;
+
+    fn take(lines: &[&[u8]]) -> (Result<Option<Otp>, ExtractError>, HeaderMap) {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("Toopher-OTP", HeaderValue::from_bytes(line).unwrap());
+        }
+        (Header::default().take(&mut headers), headers)
+    }
+
+    #[test]
+    fn one_line_is_taken_out() {
+        let (otp, headers) = take(&[b"081 804"]);
+        assert_eq!(otp.unwrap().unwrap().as_str(), "081804");
+        assert!(headers.is_empty());
+        assert!(take(&[]).0.unwrap().is_none());
+    }
+
+    #[test]
+    fn two_lines_are_ambiguous_in_any_order() {
+        for lines in [[&b"000000"[..], b"081804"], [b"081804", b"000000"], [b"081804", b"081804"], [b"", b"081804"]] {
+            assert!(matches!(take(&lines).0, Err(ExtractError::Ambiguous)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_line_is_malformed_and_not_absent() {
+        for line in [&b""[..], b"   ", b"\t"] {
+            assert!(matches!(take(&[line]).0, Err(ExtractError::Malformed(ParseOtpError::Empty))));
+        }
+        assert!(matches!(take(&[b"08180\xff"]).0, Err(ExtractError::Malformed(ParseOtpError::NotText))));
+        assert!(matches!(take(&[b"000000, 081804"]).0, Err(ExtractError::Malformed(_))));
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the OTP of a request is found.
+
+mod form;
+mod header;
+
+use std::fmt;
+use std::future::Future;
+
+use http::request::Parts;
+
+pub use self::form::{ExtractForm, HeaderOrForm, InPlace, Rebuild, Wrapped};
+pub use self::header::Header;
+use crate::{BoxError, Otp, ParseOtpError};
+
+/// Finds the OTP of a request whose body is a `B`.
+///
+/// [`Header`] and [`HeaderOrForm`] cover the usual places. One's own may look anywhere, as long as it keeps the rules
+/// that the gate relies on: it reads a bounded amount, takes nothing away that the inner service needs, answers
+/// `Ok(None)` only when the request has *no* OTP at all, and never picks one of several.
+///
+/// ```
+/// use std::future::{Ready, ready};
+/// use http::request::Parts;
+/// use tower_toopher::{Extract, ExtractError, Otp};
+///
+/// /// Takes the password of `Authorization: OTP <code>`.
+/// #[derive(Clone)]
+/// struct OtpScheme;
+///
+/// impl<B> Extract<B> for OtpScheme {
+///     type Body = B;
+///     type Future = Ready<Result<(Option<Otp>, B), ExtractError>>;
+///
+///     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
+///         let mut lines = parts.headers.get_all("authorization").iter();
+///         let found = match (lines.next(), lines.next()) {
+///             (_, Some(_)) => Err(ExtractError::Ambiguous),
+///             (Some(one), None) => match one.as_bytes().strip_prefix(b"OTP ") {
+///                 Some(code) => Otp::parse(code).map(Some).map_err(ExtractError::Malformed),
+///                 None => Ok(None),
+///             },
+///             (None, None) => Ok(None),
+///         };
+///         ready(found.map(|otp| (otp, body)))
+///     }
+///
+///     fn pass(&self, body: B) -> B {
+///         body
+///     }
+/// }
+/// ```
+pub trait Extract<B> {
+    /// The body that the inner service gets.
+    type Body;
+    /// Resolves to the OTP, if the request has one, and the body for the inner service.
+    type Future: Future<Output = Result<(Option<Otp>, Self::Body), ExtractError>>;
+
+    /// Looks for the OTP. `parts` go on to the inner service as they are left here.
+    fn extract(&self, parts: &mut Parts, body: B) -> Self::Future;
+
+    /// Converts the body of a request that is let through unasked. Nothing of it may be read.
+    fn pass(&self, body: B) -> Self::Body;
+}
+
+/// Why no OTP could be had from a request, although one may be in it.
+///
+/// The gate refuses such a request without asking the verifier, so it costs the user no attempt: nothing was guessed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// There is one, and it is empty or not spelt like an OTP: 401.
+    Malformed(ParseOtpError),
+    /// There are several, or one in a place that readers could take differently: 400.
+    Ambiguous,
+    /// The body broke off, or cannot be read as what it says it is: 400.
+    UnreadableBody(BoxError),
+    /// The body is larger than the extractor reads: 413.
+    BodyTooLarge,
+}
+
+impl fmt::Display for ExtractError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed(_) => "the one-time password is malformed",
+            Self::Ambiguous => "the request has more than one one-time password",
+            Self::UnreadableBody(_) => "the request body cannot be read",
+            Self::BodyTooLarge => "the request body is too large",
+        })
+    }
+}
+
+impl std::error::Error for ExtractError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Malformed(error) => Some(error),
+            Self::UnreadableBody(error) => Some(&**error),
+            Self::Ambiguous | Self::BodyTooLarge => None,
+        }
+    }
+}

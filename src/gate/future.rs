@@ -1,0 +1,218 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower::util::Oneshot;
+use tower_service::Service;
+
+use super::extract::Extract;
+use super::policy::{Denial, Policy, Profile};
+use super::reject::{Reject, Rejection};
+use super::service::ToopherService;
+use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict, WithoutSecondFactor};
+
+pin_project! {
+    /// The future of [`ToopherService`].
+    pub struct ResponseFuture<S, V, X, R, B>
+    where
+        S: Service<Request<X::Body>>,
+        V: Service<Attempt>,
+        X: Extract<B>,
+    {
+        #[pin]
+        state: State<S, V, X::Future, X::Body, S::Response>,
+        reject: R,
+        policy: Arc<Policy>,
+    }
+}
+
+pin_project! {
+    /// Extracting, then Verifying, then Forwarding; any of the first two may end in Refused.
+    ///
+    /// `B` is the body for the inner service.
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<S, V, F, B, Res>
+    where
+        S: Service<Request<B>>,
+        V: Service<Attempt>,
+    {
+        Extracting {
+            #[pin]
+            extract: F,
+            parts: Parts,
+            attempt: Attempt,
+            verifier: V,
+            inner: S,
+        },
+        Verifying {
+            #[pin]
+            verdict: Oneshot<V, Attempt>,
+            request: Request<B>,
+            inner: S,
+            user: UserId,
+            action: Action,
+            otp_given: bool,
+        },
+        Forwarding {
+            #[pin]
+            response: Oneshot<S, Request<B>>,
+        },
+        Refused {
+            response: Res,
+        },
+        Done,
+    }
+}
+
+impl<S, V, X, R, B> ResponseFuture<S, V, X, R, B>
+where
+    S: Service<Request<X::Body>>,
+    V: Service<Attempt>,
+    X: Extract<B>,
+{
+    pub(super) fn asking(extract: X::Future, parts: Parts, attempt: Attempt, gate: &ToopherService<S, V, X, R>) -> Self
+    where
+        S: Clone,
+        V: Clone,
+        R: Clone,
+    {
+        let (verifier, inner) = (gate.verifier.clone(), gate.inner.clone());
+        Self::in_state(State::Extracting { extract, parts, attempt, verifier, inner }, gate)
+    }
+
+    pub(super) fn forwarding(inner: S, request: Request<X::Body>, gate: &ToopherService<S, V, X, R>) -> Self
+    where
+        R: Clone,
+    {
+        Self::in_state(State::Forwarding { response: Oneshot::new(inner, request) }, gate)
+    }
+
+    pub(super) fn refusing<ResBody>(rejection: &Rejection, parts: &Parts, gate: &ToopherService<S, V, X, R>) -> Self
+    where
+        S: Service<Request<X::Body>, Response = Response<ResBody>>,
+        R: Reject<ResBody> + Clone,
+    {
+        let response = refusal(rejection, parts, &gate.reject, &gate.policy);
+        Self::in_state(State::Refused { response }, gate)
+    }
+
+    fn in_state(state: State<S, V, X::Future, X::Body, S::Response>, gate: &ToopherService<S, V, X, R>) -> Self
+    where
+        R: Clone,
+    {
+        Self { state, reject: gate.reject.clone(), policy: Arc::clone(&gate.policy) }
+    }
+}
+
+/// Makes the response to a refused request, whose true reason goes into its extensions.
+fn refusal<R, ResBody>(rejection: &Rejection, parts: &Parts, reject: &R, policy: &Policy) -> Response<ResBody>
+where
+    R: Reject<ResBody>,
+{
+    let mut response = reject.reject(rejection, parts);
+    if policy.profile == Profile::ForwardAuth && response.status().is_success() {
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    response.extensions_mut().insert(rejection.clone());
+    response
+}
+
+impl<S, V, X, R, B, ResBody> Future for ResponseFuture<S, V, X, R, B>
+where
+    S: Service<Request<X::Body>, Response = Response<ResBody>>,
+    V: Service<Attempt, Response = Verdict>,
+    V::Error: Into<BoxError>,
+    X: Extract<B>,
+    R: Reject<ResBody>,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (reject, policy) = (&*this.reject, &**this.policy);
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Extracting { extract, .. } => {
+                    let extracted = ready!(extract.poll(cx));
+                    let StateOwned::Extracting { parts, attempt, verifier, inner, .. } =
+                        this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was Extracting");
+                    };
+                    match extracted {
+                        Ok((otp, body)) => State::Verifying {
+                            user: attempt.user().clone(),
+                            action: attempt.action().clone(),
+                            otp_given: otp.is_some(),
+                            verdict: Oneshot::new(verifier, attempt.with_otp(otp)),
+                            request: Request::from_parts(parts, body),
+                            inner,
+                        },
+                        Err(error) => {
+                            let rejection = policy.extract_error(error);
+                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
+                        }
+                    }
+                }
+                StateProj::Verifying { verdict, .. } => {
+                    let verdict = ready!(verdict.poll(cx));
+                    let StateOwned::Verifying { mut request, inner, user, action, otp_given, .. } =
+                        this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was Verifying");
+                    };
+                    let rejection = match verdict {
+                        Ok(Verdict::Granted(factor)) => {
+                            request.extensions_mut().remove::<WithoutSecondFactor>();
+                            request.extensions_mut().insert(SecondFactor::new(user, action, factor));
+                            None
+                        }
+                        Ok(Verdict::Denied(reason)) => match policy.denied(reason, otp_given) {
+                            Denial::PassUnprotected => {
+                                request.extensions_mut().remove::<SecondFactor>();
+                                request.extensions_mut().insert(WithoutSecondFactor);
+                                None
+                            }
+                            Denial::Refuse(rejection) => Some(rejection),
+                        },
+                        Ok(Verdict::Pending { retry_after }) => Some(policy.pending(retry_after)),
+                        Err(error) => Some(policy.unavailable(error.into())),
+                    };
+                    match rejection {
+                        None => State::Forwarding { response: Oneshot::new(inner, request) },
+                        Some(rejection) => {
+                            let (parts, _) = request.into_parts();
+                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
+                        }
+                    }
+                }
+                StateProj::Forwarding { response } => return response.poll(cx),
+                StateProj::Refused { .. } => {
+                    let StateOwned::Refused { response } = this.state.as_mut().project_replace(State::Done) else {
+                        unreachable!("the state was Refused");
+                    };
+                    return Poll::Ready(Ok(response));
+                }
+                StateProj::Done => panic!("ResponseFuture polled after completion"),
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S, V, X, R, B> fmt::Debug for ResponseFuture<S, V, X, R, B>
+where
+    S: Service<Request<X::Body>>,
+    V: Service<Attempt>,
+    X: Extract<B>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

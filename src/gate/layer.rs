@@ -1,0 +1,139 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::request::Parts;
+use tower_layer::Layer;
+
+use super::extract::Header;
+use super::policy::{ActionPolicy, NotEnrolledPolicy, Policy, Profile, Realm};
+use super::reject::ProblemJson;
+use super::service::ToopherService;
+use crate::{Action, Terminal, UserId};
+
+/// Wraps services with a second factor: see the [module docs](crate::gate).
+///
+/// `V` verifies, `X` finds the OTP, `R` makes the answer to a refused request.
+#[derive(Clone)]
+#[must_use]
+pub struct ToopherLayer<V, X = Header, R = ProblemJson> {
+    verifier: V,
+    extractor: X,
+    reject: R,
+    policy: Arc<Policy>,
+}
+
+impl<V> ToopherLayer<V> {
+    /// A layer that asks `verifier`, takes the OTP from the header `Toopher-OTP`, and refuses with problem documents.
+    ///
+    /// `verifier` is any `tower::Service<Attempt, Response = Verdict>` that is `Clone`: each request asks a clone of
+    /// it. Time limits, retries, concurrency limits and load shedding are put around it with tower.
+    pub fn new(verifier: V) -> Self {
+        Self { verifier, extractor: Header::default(), reject: ProblemJson, policy: Arc::default() }
+    }
+}
+
+impl<V, X, R> ToopherLayer<V, X, R> {
+    /// Sets where the OTP is found. Default: [`Header`].
+    pub fn extractor<X2>(self, extractor: X2) -> ToopherLayer<V, X2, R> {
+        ToopherLayer { verifier: self.verifier, extractor, reject: self.reject, policy: self.policy }
+    }
+
+    /// Sets how refusals look. Default: [`ProblemJson`].
+    pub fn reject_with<R2>(self, reject: R2) -> ToopherLayer<V, X, R2> {
+        ToopherLayer { verifier: self.verifier, extractor: self.extractor, reject, policy: self.policy }
+    }
+
+    /// Sets how a request's user is found. Default: the [`UserId`] in the request's extensions, put there by the first
+    /// factor. A request without a user is refused with 401, and nothing is asked of anybody.
+    ///
+    /// What it reads must have been *proven* by the first factor. A name from a header or a path that the client
+    /// chooses lets anyone use up, and lock, another user's attempts.
+    pub fn identify(self, identify: impl Fn(&Parts) -> Option<UserId> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.identify = Some(Arc::new(identify)))
+    }
+
+    /// Sets what the factor is asked for. Default: `log in`.
+    pub fn action(self, action: impl Into<Action>) -> Self {
+        let action = action.into();
+        self.change(|policy| policy.action = ActionPolicy::Fixed(action))
+    }
+
+    /// Sets what the factor is asked for, request by request. Default: [`action`](Self::action).
+    ///
+    /// A factor that an outer gate took for the same action is not asked for again; where two requests of different
+    /// weight get the same action, the lighter one's factor serves for the heavier one.
+    pub fn action_for(self, choose: impl Fn(&Parts) -> Action + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.action = ActionPolicy::Chosen(Arc::new(choose)))
+    }
+
+    /// Sets how the terminal of a request is found. Default: there is none.
+    pub fn terminal(self, find: impl Fn(&Parts) -> Option<Terminal> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.terminal = Some(Arc::new(find)))
+    }
+
+    /// Sets the realm of `WWW-Authenticate`. Default: `second factor`.
+    pub fn realm(self, realm: &Realm) -> Self {
+        self.change(|policy| policy.set_realm(realm))
+    }
+
+    /// Sets what happens to users who have no second factor. Default: [`NotEnrolledPolicy::Refuse`].
+    pub fn not_enrolled(self, policy: NotEnrolledPolicy) -> Self {
+        self.change(|p| p.not_enrolled = policy)
+    }
+
+    /// Sets who the gate answers. Default: [`Profile::Api`].
+    pub fn profile(self, profile: Profile) -> Self {
+        self.change(|policy| policy.profile = profile)
+    }
+
+    /// Lets requests through **without any factor, first or second,** where `skip` says so. Default: none.
+    ///
+    /// It opens an attack: paths have many spellings (`/health/`, `//health`, `/%68ealth`), and routers differ on
+    /// which of them are one, so a test by prefix or after decoding can let through what the router then sends to a
+    /// guarded handler. Compare whole paths for equality, and prefer not to put the layer on the route at all.
+    pub fn insecure_skip(self, skip: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.skip = Some(Arc::new(skip)))
+    }
+
+    /// Lets CORS preflights through unasked: `OPTIONS` with both `Origin` and `Access-Control-Request-Method`. Default:
+    /// they are guarded like any request.
+    ///
+    /// It is needed only where the CORS layer stands *inside* the gate; outside is the better place, since refusals
+    /// then carry CORS headers too. A handler that does work on `OPTIONS` is open to everybody with this.
+    pub fn insecure_pass_cors_preflight(self) -> Self {
+        self.change(|policy| policy.pass_preflight = true)
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
+    }
+}
+
+impl<S, V, X, R> Layer<S> for ToopherLayer<V, X, R>
+where
+    V: Clone,
+    X: Clone,
+    R: Clone,
+{
+    type Service = ToopherService<S, V, X, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ToopherService {
+            inner,
+            verifier: self.verifier.clone(),
+            extractor: self.extractor.clone(),
+            reject: self.reject.clone(),
+            policy: Arc::clone(&self.policy),
+        }
+    }
+}
+
+impl<V, X: fmt::Debug, R> fmt::Debug for ToopherLayer<V, X, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToopherLayer")
+            .field("extractor", &self.extractor)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,321 @@
+//! What the layer was told to do, and the decisions that need only the head of a request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
+
+use super::extract::ExtractError;
+use super::problem::{self, Problem};
+use super::reject::{Rejection, RejectionKind};
+use crate::{Action, Attempt, BoxError, DenyReason, SecondFactor, Terminal, Unavailable, UserId};
+
+/// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// The client itself. A pending approval is answered with 202.
+    #[default]
+    Api,
+    /// A proxy such as nginx's `auth_request`, to which any 2xx means "let it in". A pending approval is answered with
+    /// 401, and whatever a [`Reject`](crate::Reject) hook returns with a 2xx becomes 401.
+    ForwardAuth,
+}
+
+/// What happens to a user whose verifier says that there is no second factor to check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotEnrolledPolicy {
+    /// They are refused, and it looks like a wrong or missing OTP.
+    #[default]
+    Refuse,
+    /// They are refused with 403 `enrolment_required`. It tells whoever has the first factor of an account that the
+    /// account has no second one, that is, which stolen passwords are worth an enrolment of the thief's own.
+    RequireEnrolment,
+    /// They pass, marked with [`WithoutSecondFactor`](crate::WithoutSecondFactor). **A stolen password is then all
+    /// that it takes**, for every account that has not enrolled.
+    PassUnprotected,
+}
+
+/// The name of the protection space in `WWW-Authenticate` (RFC 9110 section 11.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm(String);
+
+impl Realm {
+    /// Takes a name of printable ASCII characters.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRealm`] when another character is in it, or nothing.
+    pub fn new(name: &str) -> Result<Self, InvalidRealm> {
+        if name.is_empty() || !name.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return Err(InvalidRealm);
+        }
+        Ok(Self(name.replace('\\', "\\\\").replace('"', "\\\"")))
+    }
+}
+
+/// A text that cannot be a [`Realm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidRealm;
+
+impl fmt::Display for InvalidRealm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a realm is one or more printable ASCII characters")
+    }
+}
+
+impl std::error::Error for InvalidRealm {}
+
+type Identify = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
+type ChooseAction = dyn Fn(&Parts) -> Action + Send + Sync;
+type FindTerminal = dyn Fn(&Parts) -> Option<Terminal> + Send + Sync;
+type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
+
+#[derive(Clone)]
+pub(super) enum ActionPolicy {
+    Fixed(Action),
+    Chosen(Arc<ChooseAction>),
+}
+
+#[derive(Clone)]
+pub(super) struct Policy {
+    pub(super) identify: Option<Arc<Identify>>,
+    pub(super) action: ActionPolicy,
+    pub(super) terminal: Option<Arc<FindTerminal>>,
+    pub(super) skip: Option<Arc<Skip>>,
+    pub(super) pass_preflight: bool,
+    pub(super) not_enrolled: NotEnrolledPolicy,
+    pub(super) profile: Profile,
+    challenges: Challenges,
+}
+
+/// `WWW-Authenticate`, made once, for each problem that carries it.
+#[derive(Clone)]
+struct Challenges(Vec<(&'static str, HeaderValue)>);
+
+impl Challenges {
+    fn new(realm: &Realm) -> Self {
+        let challenged = [
+            &problem::UNIDENTIFIED,
+            &problem::OTP_REQUIRED,
+            &problem::OTP_INVALID,
+            &problem::REFUSED,
+            &problem::PENDING_NOT_GRANTED,
+        ];
+        let challenge = |problem: &&Problem| {
+            let text = format!("Toopher realm=\"{}\", error=\"{}\"", realm.0, problem.code);
+            Some((problem.code, HeaderValue::try_from(text).ok()?))
+        };
+        Self(challenged.iter().filter_map(challenge).collect())
+    }
+
+    fn of(&self, problem: &Problem) -> Option<HeaderValue> {
+        if problem.status != http::StatusCode::UNAUTHORIZED {
+            return None;
+        }
+        self.0.iter().find(|(code, _)| *code == problem.code).map(|(_, value)| value.clone())
+    }
+}
+
+/// What to do with a request, by its head alone.
+pub(super) enum Admission {
+    Pass,
+    Ask(Attempt),
+    Refuse(Rejection),
+}
+
+/// What to do with a request after its verifier said no.
+pub(super) enum Denial {
+    Refuse(Rejection),
+    PassUnprotected,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            identify: None,
+            action: ActionPolicy::Fixed(Action::from("log in")),
+            terminal: None,
+            skip: None,
+            pass_preflight: false,
+            not_enrolled: NotEnrolledPolicy::default(),
+            profile: Profile::default(),
+            challenges: Challenges::new(&Realm("second factor".into())),
+        }
+    }
+}
+
+impl Policy {
+    pub(super) fn set_realm(&mut self, realm: &Realm) {
+        self.challenges = Challenges::new(realm);
+    }
+
+    pub(super) fn admit(&self, parts: &Parts) -> Admission {
+        if self.skip.as_ref().is_some_and(|skip| skip(parts)) || (self.pass_preflight && is_preflight(parts)) {
+            return Admission::Pass;
+        }
+        let user = match &self.identify {
+            None => parts.extensions.get::<UserId>().cloned(),
+            Some(identify) => identify(parts),
+        };
+        let Some(user) = user else {
+            return Admission::Refuse(self.rejection(RejectionKind::Unidentified, &problem::UNIDENTIFIED));
+        };
+        let action = match &self.action {
+            ActionPolicy::Fixed(action) => action.clone(),
+            ActionPolicy::Chosen(choose) => choose(parts),
+        };
+        if let Some(shown) = parts.extensions.get::<SecondFactor>()
+            && *shown.user() == user
+            && *shown.action() == action
+        {
+            return Admission::Pass;
+        }
+        let terminal = self.terminal.as_ref().and_then(|find| find(parts));
+        Admission::Ask(Attempt::new(user, action).with_terminal(terminal))
+    }
+
+    pub(super) fn extract_error(&self, error: ExtractError) -> Rejection {
+        let (kind, problem) = match &error {
+            ExtractError::Malformed(_) => (RejectionKind::MalformedOtp, &problem::OTP_INVALID),
+            ExtractError::Ambiguous => (RejectionKind::AmbiguousOtp, &problem::OTP_AMBIGUOUS),
+            ExtractError::UnreadableBody(_) => (RejectionKind::UnreadableBody, &problem::BODY_UNREADABLE),
+            ExtractError::BodyTooLarge => (RejectionKind::BodyTooLarge, &problem::BODY_TOO_LARGE),
+        };
+        let mut rejection = self.rejection(kind, problem);
+        if let ExtractError::UnreadableBody(cause) = error {
+            rejection.source = Some(cause.into());
+        }
+        rejection
+    }
+
+    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Denial {
+        // Without an OTP none was wrong; every user, known or not, is told the same.
+        let not_accepted = if otp_given { &problem::OTP_INVALID } else { &problem::OTP_REQUIRED };
+        let (kind, problem) = match reason {
+            DenyReason::OtpRequired => (RejectionKind::OtpRequired, &problem::OTP_REQUIRED),
+            DenyReason::WrongOtp => (RejectionKind::WrongOtp, not_accepted),
+            DenyReason::ReplayedOtp => (RejectionKind::ReplayedOtp, not_accepted),
+            DenyReason::UnknownUser => (RejectionKind::UnknownUser, not_accepted),
+            DenyReason::NotEnrolled => match self.not_enrolled {
+                NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
+                NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
+                NotEnrolledPolicy::PassUnprotected => return Denial::PassUnprotected,
+            },
+            DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
+            DenyReason::Throttled { .. } => (RejectionKind::Throttled, &problem::TOO_MANY_FAILURES),
+            DenyReason::LockedOut => (RejectionKind::LockedOut, &problem::TOO_MANY_FAILURES),
+        };
+        let mut rejection = self.rejection(kind, problem);
+        if let DenyReason::Throttled { retry_after } = reason {
+            rejection.retry_after = Some(retry_after);
+        }
+        Denial::Refuse(rejection)
+    }
+
+    pub(super) fn pending(&self, retry_after: Option<Duration>) -> Rejection {
+        let problem = match self.profile {
+            Profile::Api => &problem::PENDING,
+            Profile::ForwardAuth => &problem::PENDING_NOT_GRANTED,
+        };
+        Rejection { retry_after, ..self.rejection(RejectionKind::Pending, problem) }
+    }
+
+    pub(super) fn unavailable(&self, error: BoxError) -> Rejection {
+        let mut rejection = self.rejection(RejectionKind::Unavailable, &problem::UNAVAILABLE);
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+        while let Some(error) = cause {
+            if let Some(unavailable) = error.downcast_ref::<Unavailable>() {
+                rejection.retry_after = Some(unavailable.retry_after());
+                break;
+            }
+            cause = error.source();
+        }
+        rejection.source = Some(error.into());
+        rejection
+    }
+
+    fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
+        Rejection { kind, problem, retry_after: None, www_authenticate: self.challenges.of(problem), source: None }
+    }
+}
+
+/// A CORS preflight, as the Fetch standard defines it: not just any `OPTIONS`, and not just any with an `Origin`.
+fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(header::ORIGIN)
+        && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let closure = |set: bool| if set { "<fn>" } else { "<default>" };
+        f.debug_struct("Policy")
+            .field("identify", &closure(self.identify.is_some()))
+            .field(
+                "action",
+                match &self.action {
+                    ActionPolicy::Fixed(action) => action,
+                    ActionPolicy::Chosen(_) => &"<fn>",
+                },
+            )
+            .field("terminal", &closure(self.terminal.is_some()))
+            .field("skip", &closure(self.skip.is_some()))
+            .field("pass_preflight", &self.pass_preflight)
+            .field("not_enrolled", &self.not_enrolled)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_cannot_break_out_of_their_quotes() {
+        let mut policy = Policy::default();
+        policy.set_realm(&Realm::new(r#"a"b\c"#).unwrap());
+        let rejection = policy.rejection(RejectionKind::OtpRequired, &problem::OTP_REQUIRED);
+        assert_eq!(rejection.www_authenticate.unwrap(), r#"Toopher realm="a\"b\\c", error="otp_required""#);
+        for bad in ["", "a\r\nb", "caf\u{e9}", "\u{7f}"] {
+            assert_eq!(Realm::new(bad), Err(InvalidRealm), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_401_has_a_challenge() {
+        let policy = Policy { profile: Profile::ForwardAuth, ..Policy::default() };
+        let reasons = [DenyReason::OtpRequired, DenyReason::WrongOtp, DenyReason::ReplayedOtp, DenyReason::Refused];
+        for reason in reasons {
+            let Denial::Refuse(rejection) = policy.denied(reason, true) else { panic!("passed {reason:?}") };
+            assert!(rejection.www_authenticate.is_some(), "{reason:?}");
+        }
+        assert!(policy.pending(None).www_authenticate.is_some());
+        assert!(policy.unavailable("down".into()).www_authenticate.is_none());
+    }
+
+    #[test]
+    fn an_unavailable_cause_says_when_to_come_back() {
+        #[derive(Debug)]
+        struct Outer(Unavailable);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("outer")
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let wait = Duration::from_secs(7);
+        let outer = Outer(Unavailable::new("down", wait));
+        assert_eq!(Policy::default().unavailable(Box::new(outer)).retry_after, Some(wait));
+        assert_eq!(Policy::default().unavailable("down".into()).retry_after, None);
+    }
+}

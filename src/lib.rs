@@ -1,0 +1,24 @@
+#![cfg_attr(feature = "totp", doc = include_str!("../README.md"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod attempt;
+#[cfg(feature = "axum")]
+pub mod axum;
+pub mod gate;
+mod otp;
+#[cfg(feature = "totp")]
+pub mod store;
+#[cfg(feature = "totp")]
+pub mod totp;
+mod verdict;
+
+pub use crate::attempt::{Action, Attempt, InvalidUserId, Terminal, UserId};
+pub use crate::gate::{
+    Extract, ExtractError, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, Profile, Realm, Reject, Rejection,
+    RejectionKind, ReplayBody, ToopherLayer, ToopherService,
+};
+pub use crate::otp::{Otp, OtpKind, ParseOtpError};
+#[cfg(feature = "totp")]
+pub use crate::totp::TotpVerifier;
+pub use crate::verdict::{BoxError, DenyReason, Factor, SecondFactor, Unavailable, Verdict, WithoutSecondFactor};

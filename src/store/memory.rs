@@ -1,0 +1,261 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Admission, Spend, Store, Throttle};
+use crate::UserId;
+
+const DEFAULT_CAPACITY: usize = 1_000_000;
+const MAX_SHARDS: usize = 64;
+const SHARD_MIN: usize = 1024;
+
+/// Keeps failures and spent steps in the memory of one process.
+///
+/// Clones share the same memory. It is lost when the process ends: a code that was spent in the last minute can then
+/// be spent again, and failures start from zero. Two processes share nothing. Where either matters, a store outside
+/// the process is needed.
+///
+/// It holds at most [`bounded`](Self::bounded) entries of each kind. Entries that no longer matter are reclaimed.
+/// Under a flood of users, those with few failures are forgotten first and active waits and locks never; a spent step
+/// is never forgotten early. When nothing may be forgotten, the verbs fail with [`StoreFull`].
+///
+/// Names are kept as keyed 128-bit hashes, so that an entry's size does not depend on them. No lock is held across an
+/// await.
+#[derive(Clone)]
+pub struct MemoryStore {
+    table: Arc<Table>,
+}
+
+struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    shard_capacity: usize,
+    // Two independent keys: nobody outside can find, or aim at, two names with one hash.
+    hashers: [RandomState; 2],
+}
+
+type Key = [u64; 2];
+
+#[derive(Default)]
+struct Shard {
+    failures: HashMap<Key, Failures>,
+    steps: HashMap<Key, SpentStep>,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    /// Whether only an administrator ends this.
+    locked_out: bool,
+    last: Duration,
+    /// Nothing is admitted before.
+    until: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct SpentStep {
+    step: u64,
+    keep_until: Duration,
+}
+
+impl MemoryStore {
+    /// A store for at most 1,000,000 users with failures, and as many devices with spent steps.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::bounded(DEFAULT_CAPACITY)
+    }
+
+    /// A store for at most `capacity` users with failures, and as many devices with spent steps (but at least one of
+    /// each).
+    ///
+    /// A spent step stays for some minutes, so the capacity bounds how many users can log in within that time.
+    #[must_use]
+    pub fn bounded(capacity: usize) -> Self {
+        let shards = (capacity / SHARD_MIN).clamp(1, MAX_SHARDS);
+        Self {
+            table: Arc::new(Table {
+                shards: (0..shards).map(|_| Mutex::default()).collect(),
+                shard_capacity: (capacity / shards).max(1),
+                hashers: [RandomState::new(), RandomState::new()],
+            }),
+        }
+    }
+
+    /// How many users with failures are held.
+    #[must_use]
+    pub fn users_with_failures(&self) -> usize {
+        self.table.shards.iter().map(|shard| lock(shard).failures.len()).sum()
+    }
+
+    /// How many devices with a spent step are held, those that wait to be reclaimed among them.
+    #[must_use]
+    pub fn spent_steps(&self) -> usize {
+        self.table.shards.iter().map(|shard| lock(shard).steps.len()).sum()
+    }
+}
+
+impl Table {
+    fn key(&self, name: (&str, &str)) -> Key {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(name))
+    }
+
+    /// The user's key, and the shard that holds everything of that user.
+    fn user(&self, user: &UserId) -> (Key, MutexGuard<'_, Shard>) {
+        let key = self.key((user.as_str(), ""));
+        let shard = &self.shards[(key[0] % self.shards.len() as u64) as usize];
+        (key, lock(shard))
+    }
+
+    fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, StoreFull> {
+        let (key, mut shard) = self.user(user);
+        if !shard.failures.contains_key(&key) && shard.failures.len() >= self.shard_capacity {
+            make_room(&mut shard.failures, now)?;
+        }
+        let none = Failures { count: 0, locked_out: false, last: now, until: Duration::ZERO };
+        let failures = shard.failures.entry(key).or_insert(none);
+        if failures.is_over(now) {
+            *failures = none;
+        }
+        // A clock that was set back must not make a wait longer than any wait is.
+        failures.until = failures.until.min(now + throttle.max_delay());
+        if failures.count >= throttle.lock_after() {
+            failures.locked_out = true;
+            return Ok(Admission::LockedOut);
+        }
+        let retry_after = failures.until.saturating_sub(now);
+        if !retry_after.is_zero() {
+            return Ok(Admission::Throttled { retry_after });
+        }
+        failures.count += 1;
+        failures.locked_out = failures.count >= throttle.lock_after();
+        failures.last = now;
+        failures.until = now + throttle.delay_after(failures.count);
+        Ok(Admission::Admitted)
+    }
+
+    fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, StoreFull> {
+        let (user_key, mut shard) = self.user(user);
+        let key = self.key((user.as_str(), device));
+        match shard.steps.get_mut(&key) {
+            Some(spent) if spent.keep_until > now && spent.step >= step => return Ok(Spend::Replayed),
+            Some(spent) => *spent = SpentStep { step, keep_until },
+            None => {
+                if shard.steps.len() >= self.shard_capacity {
+                    shard.steps.retain(|_, spent| spent.keep_until > now);
+                    if shard.steps.len() >= self.shard_capacity {
+                        return Err(StoreFull);
+                    }
+                }
+                shard.steps.insert(key, SpentStep { step, keep_until });
+            }
+        }
+        shard.failures.remove(&user_key);
+        Ok(Spend::Fresh)
+    }
+}
+
+impl Failures {
+    fn is_over(&self, now: Duration) -> bool {
+        !self.locked_out && now.saturating_sub(self.last) > Throttle::FORGET_AFTER
+    }
+
+    fn is_active(&self, now: Duration) -> bool {
+        self.locked_out || self.until > now
+    }
+}
+
+/// Takes out what is over; if that is nothing, an eighth of those that are not locked at the moment, those with the
+/// fewest and oldest failures first. Each scan makes room for many, so a flood pays for it once in a while.
+fn make_room(failures: &mut HashMap<Key, Failures>, now: Duration) -> Result<(), StoreFull> {
+    let before = failures.len();
+    failures.retain(|_, entry| !entry.is_over(now));
+    if failures.len() < before {
+        return Ok(());
+    }
+    let mut evictable: Vec<(u32, Duration, Key)> = failures
+        .iter()
+        .filter(|(_, entry)| !entry.is_active(now))
+        .map(|(key, entry)| (entry.count, entry.last, *key))
+        .collect();
+    if evictable.is_empty() {
+        return Err(StoreFull);
+    }
+    let out = evictable.len().div_ceil(8);
+    evictable.select_nth_unstable(out - 1);
+    for (_, _, key) in &evictable[..out] {
+        failures.remove(key);
+    }
+    Ok(())
+}
+
+/// Nothing that runs under the lock panics half-way through a change, so a poisoned one holds sound data.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store for MemoryStore {
+    type Error = StoreFull;
+
+    fn count_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+        now: Duration,
+    ) -> impl Future<Output = Result<Admission, StoreFull>> + Send {
+        std::future::ready(self.table.count_attempt(user, throttle, now))
+    }
+
+    fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> impl Future<Output = Result<Spend, StoreFull>> + Send {
+        std::future::ready(self.table.spend_step(user, device, step, keep_until, now))
+    }
+
+    fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), StoreFull>> + Send {
+        let (key, mut shard) = self.table.user(user);
+        shard.failures.remove(&key);
+        std::future::ready(Ok(()))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("shards", &self.table.shards.len())
+            .field("shard_capacity", &self.table.shard_capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every entry of the store still matters, so there is no room for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreFull;
+
+impl fmt::Display for StoreFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the memory store is full: give it a larger bound, or look for a flood of logins")
+    }
+}
+
+impl std::error::Error for StoreFull {}

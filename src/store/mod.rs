@@ -1,0 +1,91 @@
+//! What must be remembered between requests: failures and spent codes.
+//!
+//! A [`Store`] has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
+//! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process. A store of one's own must
+//! keep what is written at each verb; where several processes serve the same users, it must be one that they share, or
+//! one code passes once in each of them.
+
+mod memory;
+mod throttle;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use self::memory::{MemoryStore, StoreFull};
+pub use self::throttle::{InvalidThrottle, Throttle};
+use crate::{BoxError, UserId};
+
+/// Remembers failures and spent codes.
+///
+/// `now` and `keep_until` are times since 1970-01-01 00:00 UTC. An error of any verb means that the request is
+/// answered with 503: nothing is skipped. No verb has a default, since none could keep its guarantee.
+pub trait Store: Send + Sync + 'static {
+    /// The error of every verb.
+    type Error: Into<BoxError>;
+
+    /// Counts one attempt of `user` and says whether it may be verified, in one atomic step.
+    ///
+    /// It is counted *before* it is verified, as a failure, and [`spend_step`](Self::spend_step) or
+    /// [`clear_failures`](Self::clear_failures) takes that back. An attempt that is not admitted is not counted. The
+    /// rules are [`Throttle`]'s: of attempts in parallel, no more are admitted than of attempts in sequence.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that the attempt was counted.
+    fn count_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+        now: Duration,
+    ) -> impl Future<Output = Result<Admission, Self::Error>> + Send;
+
+    /// Spends a time step of the user's `device`, if neither it nor a later one of that device is spent yet, in one
+    /// atomic step. When it is fresh, the user's failures are forgotten.
+    ///
+    /// The record is kept until `keep_until` at least, which lies behind the last moment at which a code of that step
+    /// could be accepted. It holds the step and never the code, whose spelling is not unique.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that the step was fresh, or that it is kept.
+    fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> impl Future<Output = Result<Spend, Self::Error>> + Send;
+
+    /// Forgets the failures of `user`: after a success of another kind, or because an administrator says so.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that they are forgotten.
+    fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Whether an attempt may be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Admission {
+    /// It may, and has been counted.
+    Admitted,
+    /// Not now.
+    Throttled {
+        /// How long until the next one is admitted.
+        retry_after: Duration,
+    },
+    /// Not until an administrator has unlocked the account.
+    LockedOut,
+}
+
+/// Whether a code was still good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spend {
+    /// It was, and is spent now.
+    Fresh,
+    /// It, or a later one, had been spent before.
+    Replayed,
+}

@@ -1,0 +1,386 @@
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use super::Secret;
+use crate::Otp;
+
+/// The furthest that a [`Window`] reaches to either side.
+const MAX_REACH: u8 = 10;
+
+/// How codes are made from a secret and the time (RFC 6238): algorithm, digits and period.
+///
+/// The defaults (SHA-1, six digits, 30 seconds) are the ones that every authenticator app computes. Several apps read
+/// other parameters from a QR code and ignore them, so change them only for tokens that are known to follow. SHA-1 is
+/// no weakness here: HMAC does not need collision resistance.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_toopher::totp::{Digits, Secret, Totp};
+///
+/// let secret = Secret::from_bytes(*b"12345678901234567890")?;
+/// let totp = Totp::new(secret).digits(Digits::Eight);
+/// assert_eq!(totp.code_at(Duration::from_secs(1_111_111_109)).as_str(), "07081804");
+/// # Ok::<(), tower_toopher::totp::SecretError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Totp {
+    secret: Secret,
+    algorithm: Algorithm,
+    digits: Digits,
+    period: NonZeroU32,
+}
+
+/// The hash function of the HMAC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-1, which every authenticator app computes.
+    #[default]
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How many digits a code has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Digits {
+    /// Six, which every authenticator app shows.
+    #[default]
+    Six,
+    /// Seven.
+    Seven,
+    /// Eight.
+    Eight,
+}
+
+impl Digits {
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        match self {
+            Self::Six => 6,
+            Self::Seven => 7,
+            Self::Eight => 8,
+        }
+    }
+}
+
+impl Algorithm {
+    /// The name in an `otpauth` URI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+        }
+    }
+}
+
+/// Which steps around the present one are accepted.
+///
+/// Each further step helps a clock that is off by another period, and gives a guess one more chance in a million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    past: u8,
+    future: u8,
+}
+
+impl Window {
+    /// Only the present step, as OWASP ASVS 5.0 section 6.6 asks for short lifetimes. A code that is typed as it
+    /// changes is refused.
+    pub const CURRENT: Self = Self { past: 0, future: 0 };
+    /// The present step and the one before it: the one step of delay that RFC 6238 section 5.2 recommends.
+    pub const ONE_BEHIND: Self = Self { past: 1, future: 0 };
+    /// The present step and one to each side, for phones whose clock is a little fast or slow. The default.
+    pub const ONE_AROUND: Self = Self { past: 1, future: 1 };
+
+    /// Accepts `past` steps before the present one and `future` steps after it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidWindow`] when either is more than ten.
+    pub const fn new(past: u8, future: u8) -> Result<Self, InvalidWindow> {
+        if past > MAX_REACH || future > MAX_REACH { Err(InvalidWindow) } else { Ok(Self { past, future }) }
+    }
+
+    /// How many steps there are.
+    pub(super) fn steps(self) -> u32 {
+        u32::from(self.past) + 1 + u32::from(self.future)
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::ONE_AROUND
+    }
+}
+
+/// A window that reaches further than ten steps to one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidWindow;
+
+impl fmt::Display for InvalidWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a window reaches at most {MAX_REACH} steps to either side")
+    }
+}
+
+impl std::error::Error for InvalidWindow {}
+
+impl Totp {
+    /// SHA-1, six digits, 30 seconds.
+    pub fn new(secret: Secret) -> Self {
+        const THIRTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+        Self { secret, algorithm: Algorithm::default(), digits: Digits::default(), period: THIRTY }
+    }
+
+    /// Sets the algorithm. Default: SHA-1.
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Sets the number of digits. Default: six.
+    pub fn digits(mut self, digits: Digits) -> Self {
+        self.digits = digits;
+        self
+    }
+
+    /// Sets the length of a step in seconds. Default: 30.
+    ///
+    /// A code can be used once, for as long as the window holds its step: a longer period is longer for an onlooker.
+    pub fn period(mut self, seconds: NonZeroU32) -> Self {
+        self.period = seconds;
+        self
+    }
+
+    /// The code at a time since 1970-01-01 00:00 UTC: what the authenticator shows then.
+    #[must_use]
+    pub fn code_at(&self, since_epoch: Duration) -> Otp {
+        self.keyed().code(self.step_at(since_epoch), self.digits)
+    }
+
+    /// The secret.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The algorithm, the digits, and the period in seconds, for storing them beside the secret.
+    #[must_use]
+    pub fn parameters(&self) -> (Algorithm, Digits, NonZeroU32) {
+        (self.algorithm, self.digits, self.period)
+    }
+
+    pub(super) fn step_at(&self, since_epoch: Duration) -> u64 {
+        since_epoch.as_secs() / u64::from(self.period.get())
+    }
+
+    /// The step of the window whose code this is. Every step is computed and compared, whichever matches; where two
+    /// have the same code it is the later one, so that spending it spends both.
+    pub(super) fn matching_step(&self, otp: &Otp, since_epoch: Duration, window: Window) -> Option<u64> {
+        let keyed = self.keyed();
+        let present = self.step_at(since_epoch);
+        let (mut found, mut matching) = (Choice::from(0), 0_u64);
+        for offset in -i64::from(window.past)..=i64::from(window.future) {
+            // A step before the first, or after the last, is compared like the others and never counts.
+            let step = present.checked_add_signed(offset);
+            let hit =
+                keyed.code(step.unwrap_or(present), self.digits).ct_eq(otp) & Choice::from(u8::from(step.is_some()));
+            matching.conditional_assign(&step.unwrap_or(present), hit);
+            found |= hit;
+        }
+        bool::from(found).then_some(matching)
+    }
+
+    fn keyed(&self) -> Keyed {
+        Keyed::new(self.algorithm, self.secret.as_bytes())
+    }
+}
+
+/// An HMAC that has taken in the key, once for all steps of a window.
+enum Keyed {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha512(Hmac<Sha512>),
+}
+
+impl Keyed {
+    fn new(algorithm: Algorithm, key: &[u8]) -> Self {
+        // An HMAC takes a key of any length (RFC 2104 section 2); the error type is the trait's, for other MACs.
+        const ANY_LENGTH: &str = "HMAC takes a key of any length";
+        #[allow(clippy::expect_used, reason = "new_from_slice of Hmac never fails")]
+        match algorithm {
+            Algorithm::Sha1 => Self::Sha1(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
+            Algorithm::Sha256 => Self::Sha256(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
+            Algorithm::Sha512 => Self::Sha512(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
+        }
+    }
+
+    fn code(&self, step: u64, digits: Digits) -> Otp {
+        let truncated = match self {
+            Self::Sha1(mac) => truncate(mac, step),
+            Self::Sha256(mac) => truncate(mac, step),
+            Self::Sha512(mac) => truncate(mac, step),
+        };
+        Otp::from_digits(truncated % 10_u32.pow(u32::from(digits.get())), digits.get())
+    }
+}
+
+/// Dynamic truncation: the offset comes from the *last* byte, whatever the algorithm (RFC 4226 section 5.3).
+fn truncate<M: Mac + Clone>(keyed: &M, step: u64) -> u32 {
+    let digest = keyed.clone().chain_update(step.to_be_bytes()).finalize().into_bytes();
+    let offset = usize::from(digest.last().map_or(0, |last| last & 0xf));
+    let four = digest[offset..].iter().take(4).fold(0, |value: u32, &byte| value << 8 | u32::from(byte));
+    four & 0x7fff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn totp(key: &[u8]) -> Totp {
+        Totp::new(Secret::from_bytes(key).unwrap())
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    const K20: &[u8] = b"12345678901234567890";
+    const K32: &[u8] = b"12345678901234567890123456789012";
+    const K64: &[u8] = b"1234567890123456789012345678901234567890123456789012345678901234";
+
+    /// RFC 6238 appendix B, with the seeds of its erratum.
+    #[test]
+    fn rfc_6238_vectors() {
+        for (seconds, sha1, sha256, sha512) in [
+            (59, "94287082", "46119246", "90693936"),
+            (1_111_111_109, "07081804", "68084774", "25091201"),
+            (1_111_111_111, "14050471", "67062674", "99943326"),
+            (1_234_567_890, "89005924", "91819424", "93441116"),
+            (2_000_000_000, "69279037", "90698825", "38618901"),
+            (20_000_000_000, "65353130", "77737706", "47863826"),
+        ] {
+            for (algorithm, key, code) in
+                [(Algorithm::Sha1, K20, sha1), (Algorithm::Sha256, K32, sha256), (Algorithm::Sha512, K64, sha512)]
+            {
+                let totp = totp(key).algorithm(algorithm).digits(Digits::Eight);
+                assert_eq!(totp.code_at(at(seconds)).as_str(), code, "{algorithm:?} at {seconds}");
+            }
+        }
+    }
+
+    /// RFC 4226 appendix D: the steps are its counters.
+    #[test]
+    fn rfc_4226_vectors() {
+        let codes =
+            ["755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"];
+        for (step, code) in (0..).zip(codes) {
+            assert_eq!(totp(K20).code_at(at(step * 30)).as_str(), code);
+        }
+    }
+
+    #[test]
+    fn other_lengths_short_seeds_and_leading_zeros() {
+        assert_eq!(totp(K20).digits(Digits::Seven).code_at(at(59)).as_str(), "4287082");
+        assert_eq!(totp(K20).digits(Digits::Eight).algorithm(Algorithm::Sha256).code_at(at(59)).as_str(), "32247374");
+        assert_eq!(totp(K20).digits(Digits::Eight).algorithm(Algorithm::Sha512).code_at(at(59)).as_str(), "69342147");
+        for (seconds, code) in [(1320, "000152"), (6_795_000, "000007"), (10_484_850, "000000")] {
+            assert_eq!(totp(K20).code_at(at(seconds)).as_str(), code);
+        }
+    }
+
+    #[test]
+    fn the_last_steps_of_all() {
+        let period = NonZeroU32::MIN;
+        assert_eq!(totp(K20).period(period).code_at(at(u64::MAX)).as_str(), "094451");
+        assert_eq!(totp(K20).period(period).code_at(at(1 << 63)).as_str(), "959616");
+    }
+
+    #[test]
+    fn no_step_lies_before_the_first_or_after_the_last() {
+        let match_at =
+            |code: &str, seconds| totp(K20).matching_step(&code.parse().unwrap(), at(seconds), Window::ONE_AROUND);
+        for seconds in [0, 29] {
+            assert_eq!(match_at("094451", seconds), None);
+            assert_eq!(match_at("755224", seconds), Some(0));
+            assert_eq!(match_at("287082", seconds), Some(1));
+            assert_eq!(match_at("359152", seconds), None);
+        }
+        let last = totp(K20).period(NonZeroU32::MIN);
+        let match_last = |code: Otp| last.matching_step(&code, at(u64::MAX), Window::ONE_AROUND);
+        assert_eq!(match_last("094451".parse().unwrap()), Some(u64::MAX));
+        assert_eq!(match_last(last.code_at(at(0))), None);
+    }
+
+    #[test]
+    fn windows_are_asymmetric() {
+        let code: Otp = "081804".parse().unwrap(); // step 37037036, which ends before 1111111110
+        let accepted = |window| {
+            [-60_i64, -30, 0, 30, 60].map(|shift| {
+                totp(K20).matching_step(&code, at(1_111_111_109_u64.wrapping_add_signed(shift)), window).is_some()
+            })
+        };
+        assert_eq!(accepted(Window::CURRENT), [false, false, true, false, false]);
+        assert_eq!(accepted(Window::ONE_BEHIND), [false, false, true, true, false]);
+        assert_eq!(accepted(Window::ONE_AROUND), [false, true, true, true, false]);
+        assert_eq!(accepted(Window::new(0, 2).unwrap()), [true, true, true, false, false]);
+        assert_eq!(Window::new(11, 0), Err(InvalidWindow));
+        assert_eq!(Window::new(0, 255), Err(InvalidWindow));
+    }
+
+    #[test]
+    fn of_two_steps_with_one_code_the_later_matches() {
+        let totp = totp(K20);
+        let window = Window::new(10, 10).unwrap();
+        // With six digits two of 21 steps share a code about once in 4,800 windows.
+        let shared = (0..200_000_u64).find_map(|step| {
+            let code = totp.code_at(at(step * 30));
+            (step + 1..=step + 10).rev().find(|&later| totp.code_at(at(later * 30)) == code).map(|later| (code, later))
+        });
+        let (code, later) = shared.unwrap();
+        assert_eq!(totp.matching_step(&code, at(later * 30), window), Some(later));
+    }
+
+    #[test]
+    fn a_code_of_another_length_is_wrong() {
+        let eight: Otp = "07081804".parse().unwrap();
+        assert_eq!(totp(K20).matching_step(&eight, at(1_111_111_109), Window::CURRENT), None);
+        let six: Otp = "081804".parse().unwrap();
+        assert_eq!(totp(K20).digits(Digits::Eight).matching_step(&six, at(1_111_111_109), Window::CURRENT), None);
+        assert_eq!(totp(K20).matching_step(&"181804".parse().unwrap(), at(1_111_111_109), Window::CURRENT), None);
+        assert_eq!(totp(K20).matching_step(&"081805".parse().unwrap(), at(1_111_111_109), Window::CURRENT), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_step_matches_exactly_within_the_window(
+            seconds in prop_oneof![0_u64..100, any::<u32>().prop_map(u64::from), any::<u64>()],
+            period in 1_u32..1000, past in 0_u8..=10, future in 0_u8..=10, shift in -12_i64..=12,
+        ) {
+            let totp = totp(K64).digits(Digits::Eight).period(NonZeroU32::new(period).unwrap());
+            let present = seconds / u64::from(period);
+            prop_assume!(present.checked_add_signed(shift).is_some_and(|s| s.checked_mul(u64::from(period)).is_some()));
+            let step = present.wrapping_add_signed(shift);
+            let code = totp.code_at(at(step * u64::from(period)));
+            let inside = -i64::from(past) <= shift && shift <= i64::from(future);
+            let matched = totp.matching_step(&code, at(seconds), Window::new(past, future).unwrap());
+            prop_assert_eq!(matched == Some(step), inside);
+        }
+    }
+}

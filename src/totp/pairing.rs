@@ -1,0 +1,191 @@
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{BackupCodeDigest, Totp};
+use crate::{BoxError, UserId};
+
+/// The bond between an account and an authenticator.
+///
+/// It verifies nothing before it is *confirmed*, that is, before a first code of the authenticator has shown that it
+/// computes what the verifier computes.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Pairing {
+    device: Arc<str>,
+    totp: Totp,
+    confirmed: bool,
+}
+
+impl Pairing {
+    /// A pairing that has not been confirmed.
+    pub fn unconfirmed(totp: Totp) -> Self {
+        Self { device: "".into(), totp, confirmed: false }
+    }
+
+    /// A pairing that the application has stored as confirmed.
+    ///
+    /// For one that has not been, this skips the check that the authenticator works, and lets the first code be used
+    /// twice: once unseen, and once here.
+    pub fn confirmed(totp: Totp) -> Self {
+        Self { confirmed: true, ..Self::unconfirmed(totp) }
+    }
+
+    /// Sets the name under which spent codes are kept, apart for each device of the user. Default: the empty name.
+    ///
+    /// It is the device's for life: under a second name every code of the last minute would be fresh again.
+    pub fn device(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.device = id.into();
+        self
+    }
+
+    /// How codes are made.
+    pub fn totp(&self) -> &Totp {
+        &self.totp
+    }
+
+    /// The name under which spent codes are kept.
+    #[must_use]
+    pub fn device_id(&self) -> &str {
+        &self.device
+    }
+
+    /// Whether it verifies.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    pub(super) fn confirm(self) -> Self {
+        Self { confirmed: true, ..self }
+    }
+}
+
+/// The application's user table, as the verifier sees it.
+///
+/// ```
+/// use tower_toopher::UserId;
+/// use tower_toopher::totp::{BackupCodeDigest, Pairing, Pairings, Secret, SecretError, Totp};
+///
+/// struct Users { /* a connection pool */ }
+///
+/// impl Pairings for Users {
+///     type Error = SecretError; // and the database's
+///
+///     async fn find(&self, user: &UserId) -> Result<Option<Pairing>, SecretError> {
+///         // SELECT totp_secret FROM users WHERE id = $1 AND totp_confirmed
+///         # if user.as_str() != "alice" { return Ok(None); }
+///         let column = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+///         Ok(Some(Pairing::confirmed(Totp::new(Secret::from_base32(column)?))))
+///     }
+///
+///     async fn redeem_backup_code(&self, user: &UserId, code: &BackupCodeDigest) -> Result<bool, SecretError> {
+///         // DELETE FROM backup_codes WHERE user_id = $1 AND digest = $2, and whether a row went
+///         # let _ = (user, code);
+///         Ok(false)
+///     }
+/// }
+/// ```
+pub trait Pairings: Send + Sync + 'static {
+    /// The error of both methods. It closes the gate: 503.
+    type Error: Into<BoxError>;
+
+    /// The pairing of `user`: none where the user has none or is unknown.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain. An error counts nothing against the user.
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, Self::Error>> + Send;
+
+    /// Takes the backup code out of those that `user` has left, and says whether it was among them, **in one atomic
+    /// step**: of two requests with one code, one gets `true`. An application without backup codes returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that the code was there, and is gone.
+    fn redeem_backup_code(
+        &self,
+        user: &UserId,
+        code: &BackupCodeDigest,
+    ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+}
+
+impl<T: Pairings> Pairings for Arc<T> {
+    type Error = T::Error;
+
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, T::Error>> + Send {
+        T::find(self, user)
+    }
+
+    fn redeem_backup_code(
+        &self,
+        user: &UserId,
+        code: &BackupCodeDigest,
+    ) -> impl Future<Output = Result<bool, T::Error>> + Send {
+        T::redeem_backup_code(self, user, code)
+    }
+}
+
+/// A user table in memory, for examples, tests, and services whose few users stand in a file.
+///
+/// Clones share it. It is as large as what is put into it.
+#[derive(Clone, Default, Debug)]
+pub struct MemoryPairings {
+    users: Arc<RwLock<HashMap<UserId, Entry>>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    pairing: Option<Pairing>,
+    backup_codes: Vec<BackupCodeDigest>,
+}
+
+impl MemoryPairings {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives `user` this pairing in place of the one before.
+    pub fn insert(&self, user: UserId, pairing: Pairing) {
+        self.write(|users| users.entry(user).or_default().pairing = Some(pairing));
+    }
+
+    /// Gives `user` these backup codes in place of the ones before.
+    pub fn set_backup_codes(&self, user: UserId, codes: impl IntoIterator<Item = BackupCodeDigest>) {
+        self.write(|users| users.entry(user).or_default().backup_codes = codes.into_iter().collect());
+    }
+
+    /// Takes pairing and backup codes away.
+    pub fn remove(&self, user: &UserId) {
+        self.write(|users| users.remove(user));
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut HashMap<UserId, Entry>) -> T) -> T {
+        change(&mut self.users.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Pairings for MemoryPairings {
+    type Error = Infallible;
+
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, Infallible>> + Send {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        ready(Ok(users.get(user).and_then(|entry| entry.pairing.clone())))
+    }
+
+    fn redeem_backup_code(
+        &self,
+        user: &UserId,
+        code: &BackupCodeDigest,
+    ) -> impl Future<Output = Result<bool, Infallible>> + Send {
+        ready(Ok(self.write(|users| {
+            let Some(entry) = users.get_mut(user) else { return false };
+            let before = entry.backup_codes.len();
+            entry.backup_codes.retain(|left| left != code);
+            entry.backup_codes.len() < before
+        })))
+    }
+}

@@ -1,0 +1,277 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tower_service::Service;
+
+use super::{BackupCodeDigest, Pairing, Pairings, Secret, Totp, Window};
+use crate::store::{Admission, MemoryStore, Spend, Store, Throttle};
+use crate::{Attempt, BoxError, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
+
+/// Verifies one-time passwords and backup codes in the process: see the [module docs](crate::totp).
+///
+/// `P` is the application's user table, `S` what remembers failures and spent codes. Clones share both.
+#[must_use]
+pub struct TotpVerifier<P, S = MemoryStore> {
+    pairings: Arc<P>,
+    store: Arc<S>,
+    config: Arc<Config>,
+}
+
+#[derive(Clone)]
+struct Config {
+    window: Window,
+    throttle: Throttle,
+    clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// Stands in for the secret of users who have none, so that they take as long.
+    decoy: Totp,
+}
+
+impl<P: Pairings> TotpVerifier<P> {
+    /// A verifier over a user table, with a [`MemoryStore`], [`Window::ONE_AROUND`], the default [`Throttle`] and the
+    /// system's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::NoRandomness`](super::SecretError::NoRandomness) when the operating system has no random numbers
+    /// to give.
+    pub fn new(pairings: P) -> Result<Self, super::SecretError> {
+        let config = Config {
+            window: Window::default(),
+            throttle: Throttle::default(),
+            clock: Arc::new(SystemTime::now),
+            decoy: Totp::new(Secret::generate()?),
+        };
+        Ok(Self { pairings: Arc::new(pairings), store: Arc::default(), config: Arc::new(config) })
+    }
+}
+
+impl<P, S> TotpVerifier<P, S> {
+    /// Sets what remembers failures and spent codes. Default: a [`MemoryStore`] of its own.
+    ///
+    /// Verifiers of the same users must share one store: each store lets each code pass once.
+    pub fn store<S2: Store>(self, store: S2) -> TotpVerifier<P, S2> {
+        TotpVerifier { pairings: self.pairings, store: Arc::new(store), config: self.config }
+    }
+
+    /// Sets which steps are accepted. Default: [`Window::ONE_AROUND`].
+    pub fn window(self, window: Window) -> Self {
+        self.change(|config| config.window = window)
+    }
+
+    /// Sets how failures slow a user down. Default: [`Throttle::default`].
+    pub fn throttle(self, throttle: Throttle) -> Self {
+        self.change(|config| config.throttle = throttle)
+    }
+
+    /// Sets the clock. Default: `SystemTime::now`. Whoever can set it back can make spent codes good again.
+    pub fn clock(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.change(|config| config.clock = Arc::new(now))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(Arc::make_mut(&mut self.config));
+        self
+    }
+}
+
+impl<P: Pairings, S: Store> TotpVerifier<P, S> {
+    /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
+    ///
+    /// It counts as an attempt of the user, like any other. On [`Confirmation::Confirmed`] the application stores the
+    /// pairing that comes with it; on a denial it keeps the unconfirmed one and asks for another code.
+    ///
+    /// # Errors
+    ///
+    /// [`TotpError`] when it could not be checked.
+    pub async fn confirm(&self, user: &UserId, pairing: Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
+        let now = self.now()?;
+        if let Some(reason) = self.count(user, now).await? {
+            return Ok(Confirmation::Denied(reason));
+        }
+        Ok(match self.check_digits(user, Some(&pairing), otp, now).await? {
+            Verdict::Denied(reason) => Confirmation::Denied(reason),
+            _ => Confirmation::Confirmed(pairing.confirm()),
+        })
+    }
+
+    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent.
+    ///
+    /// # Errors
+    ///
+    /// [`TotpError`] when the store fails.
+    pub async fn unlock(&self, user: &UserId) -> Result<(), TotpError> {
+        self.store.clear_failures(user).await.map_err(TotpError::store)
+    }
+
+    async fn verify(&self, attempt: &Attempt) -> Result<Verdict, TotpError> {
+        let user = attempt.user();
+        // First, since an error here must not count against the user.
+        let pairing = self.pairings.find(user).await.map_err(TotpError::pairings)?.filter(Pairing::is_confirmed);
+        let Some(otp) = attempt.otp() else {
+            let reason = if pairing.is_some() { DenyReason::OtpRequired } else { DenyReason::NotEnrolled };
+            return Ok(Verdict::Denied(reason));
+        };
+        let now = self.now()?;
+        if let Some(reason) = self.count(user, now).await? {
+            return Ok(Verdict::Denied(reason));
+        }
+        match otp.kind() {
+            OtpKind::Digits => self.check_digits(user, pairing.as_ref(), otp, now).await,
+            OtpKind::BackupCode => self.check_backup_code(user, pairing.is_some(), otp).await,
+        }
+    }
+
+    /// Counts the attempt; `Some` says why it ends here.
+    async fn count(&self, user: &UserId, now: Duration) -> Result<Option<DenyReason>, TotpError> {
+        let admission = self.store.count_attempt(user, &self.config.throttle, now).await.map_err(TotpError::store)?;
+        Ok(match admission {
+            Admission::Admitted => None,
+            Admission::Throttled { retry_after } => Some(DenyReason::Throttled { retry_after }),
+            Admission::LockedOut => Some(DenyReason::LockedOut),
+        })
+    }
+
+    async fn check_digits(
+        &self,
+        user: &UserId,
+        pairing: Option<&Pairing>,
+        otp: &Otp,
+        now: Duration,
+    ) -> Result<Verdict, TotpError> {
+        let totp = pairing.map_or(&self.config.decoy, Pairing::totp);
+        let step = totp.matching_step(otp, now, self.config.window);
+        let Some(pairing) = pairing else { return Ok(Verdict::Denied(DenyReason::NotEnrolled)) };
+        let Some(step) = step else { return Ok(Verdict::Denied(DenyReason::WrongOtp)) };
+        // The code can be accepted for as many periods as the window has, and is remembered for longer.
+        let accepted_for = Duration::from_secs(u64::from(totp.parameters().2.get())) * self.config.window.steps();
+        let keep_until = now.saturating_add(accepted_for.saturating_mul(2));
+        let spend = self.store.spend_step(user, pairing.device_id(), step, keep_until, now).await;
+        Ok(match spend.map_err(TotpError::store)? {
+            Spend::Fresh => Verdict::Granted(Factor::Totp),
+            Spend::Replayed => Verdict::Denied(DenyReason::ReplayedOtp),
+        })
+    }
+
+    async fn check_backup_code(&self, user: &UserId, enrolled: bool, otp: &Otp) -> Result<Verdict, TotpError> {
+        // Asked in any case, so that being enrolled cannot be told from the time.
+        let digest = if enrolled { BackupCodeDigest::of(otp) } else { BackupCodeDigest::decoy() };
+        let redeemed = self.pairings.redeem_backup_code(user, &digest).await.map_err(TotpError::pairings)?;
+        if !enrolled {
+            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
+        }
+        if !redeemed {
+            return Ok(Verdict::Denied(DenyReason::WrongOtp));
+        }
+        self.store.clear_failures(user).await.map_err(TotpError::store)?;
+        Ok(Verdict::Granted(Factor::BackupCode))
+    }
+
+    fn now(&self) -> Result<Duration, TotpError> {
+        (self.config.clock)()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|error| TotpError { trouble: Trouble::Clock, source: error.into() })
+    }
+}
+
+impl<P: Pairings, S: Store> Service<Attempt> for TotpVerifier<P, S> {
+    type Response = Verdict;
+    type Error = TotpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Verdict, TotpError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TotpError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { this.verify(&attempt).await })
+    }
+}
+
+impl<P, S> Clone for TotpVerifier<P, S> {
+    fn clone(&self) -> Self {
+        Self { pairings: Arc::clone(&self.pairings), store: Arc::clone(&self.store), config: Arc::clone(&self.config) }
+    }
+}
+
+impl<P, S> fmt::Debug for TotpVerifier<P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TotpVerifier")
+            .field("window", &self.config.window)
+            .field("throttle", &self.config.throttle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a first code.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub enum Confirmation {
+    /// It was right, and is spent. This is the pairing to store.
+    Confirmed(Pairing),
+    /// It was not accepted; the pairing stays unconfirmed.
+    Denied(DenyReason),
+}
+
+/// Why a [`TotpVerifier`] could not tell. The gate answers 503.
+#[derive(Debug)]
+pub struct TotpError {
+    trouble: Trouble,
+    source: BoxError,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Clock,
+    Pairings,
+    Store,
+}
+
+impl TotpError {
+    fn pairings(error: impl Into<BoxError>) -> Self {
+        Self { trouble: Trouble::Pairings, source: error.into() }
+    }
+
+    fn store(error: impl Into<BoxError>) -> Self {
+        Self { trouble: Trouble::Store, source: error.into() }
+    }
+
+    /// Whether the clock stands before 1970.
+    #[must_use]
+    pub fn is_clock(&self) -> bool {
+        matches!(self.trouble, Trouble::Clock)
+    }
+
+    /// Whether the application's user table failed.
+    #[must_use]
+    pub fn is_pairings(&self) -> bool {
+        matches!(self.trouble, Trouble::Pairings)
+    }
+
+    /// Whether the store failed.
+    #[must_use]
+    pub fn is_store(&self) -> bool {
+        matches!(self.trouble, Trouble::Store)
+    }
+}
+
+impl fmt::Display for TotpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.trouble {
+            Trouble::Clock => "the clock stands before 1970",
+            Trouble::Pairings => "the user table could not be asked",
+            Trouble::Store => "the store of failures and spent codes could not be asked",
+        })
+    }
+}
+
+impl std::error::Error for TotpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}

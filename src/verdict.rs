@@ -1,0 +1,149 @@
+//! The answer: what a verifier says.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Action, UserId};
+
+/// Any error, the way tower carries it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A verifier's answer to an [`Attempt`](crate::Attempt).
+///
+/// Trouble is no verdict: a verifier that cannot tell returns an error, and the gate answers 503.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The factor was shown; the request goes on.
+    Granted(Factor),
+    /// It was not; the request ends.
+    Denied(DenyReason),
+    /// A person has been asked; the same request may come again.
+    Pending {
+        /// How long to wait before asking again, where the verifier has an opinion.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// What kind of factor was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Factor {
+    /// A time-based one-time password, RFC 6238.
+    Totp,
+    /// One of the user's backup codes.
+    BackupCode,
+    /// An approval on the user's phone.
+    Push,
+    /// Something else, under the verifier's own name for it.
+    Other(&'static str),
+}
+
+/// Why a verifier denies. The outside does not learn it: see [`RejectionKind`](crate::RejectionKind).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// No OTP came with the attempt, and this verifier cannot ask for the factor in another way.
+    OtpRequired,
+    /// The OTP is not the user's at this time.
+    WrongOtp,
+    /// The OTP was the user's, and has been used.
+    ReplayedOtp,
+    /// The verifier does not know the user.
+    UnknownUser,
+    /// The user has no factor that could be checked.
+    NotEnrolled,
+    /// The person who was asked said no.
+    Refused,
+    /// Too many failures: nothing was verified, and nothing was spent.
+    Throttled {
+        /// How long until the next attempt is looked at.
+        retry_after: Duration,
+    },
+    /// Too many failures in a row: an administrator must unlock the account.
+    LockedOut,
+}
+
+/// The proof that a second factor was shown for this very request.
+///
+/// The gate puts it into the request's extensions after a grant, and never before. With the `axum` feature it is an
+/// extractor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondFactor {
+    user: UserId,
+    action: Action,
+    factor: Factor,
+}
+
+impl SecondFactor {
+    /// Says that `user` has shown `factor` for `action`.
+    ///
+    /// The gate does this after a grant. Code that puts the value into a request's extensions vouches for it: every
+    /// gate further in, for the same user and action, lets that request pass unasked.
+    pub fn new(user: UserId, action: impl Into<Action>, factor: Factor) -> Self {
+        Self { user, action: action.into(), factor }
+    }
+
+    /// Who showed the factor.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// What it was shown for.
+    #[must_use]
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// What was shown.
+    #[must_use]
+    pub fn factor(&self) -> Factor {
+        self.factor
+    }
+}
+
+/// The mark on a request that passed although its user has no second factor, as
+/// [`NotEnrolledPolicy::PassUnprotected`](crate::NotEnrolledPolicy::PassUnprotected) wants it.
+///
+/// It stands in the request's extensions *instead of* a [`SecondFactor`], so that no handler mistakes the one for the
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WithoutSecondFactor;
+
+/// An error for verifiers in trouble that know when to ask again.
+///
+/// The gate answers 503 to any error of a verifier. Where this one is the error, or among its sources, the answer
+/// carries `Retry-After`.
+#[derive(Debug)]
+pub struct Unavailable {
+    retry_after: Duration,
+    source: BoxError,
+}
+
+impl Unavailable {
+    /// Wraps the cause, with the time after which it makes sense to ask again.
+    pub fn new(source: impl Into<BoxError>, retry_after: Duration) -> Self {
+        Self { retry_after, source: source.into() }
+    }
+
+    /// The time after which it makes sense to ask again.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the verifier is unavailable, retry after {} s", self.retry_after.as_secs())
+    }
+}
+
+impl Error for Unavailable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
