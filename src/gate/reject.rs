@@ -101,7 +101,7 @@ impl Rejection {
         let mut response = Response::new(body);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.reserve(4);
+        headers.reserve(5);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = &self.www_authenticate {
             headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
@@ -167,9 +167,13 @@ pub struct ProblemJson;
 
 impl<B: From<Bytes>> Reject<B> for ProblemJson {
     fn reject(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
-        let body = if request.method == Method::HEAD { "" } else { rejection.problem.json };
+        let json = rejection.problem.json;
+        let body = if request.method == Method::HEAD { "" } else { json };
         let mut response = rejection.response(B::from(Bytes::from_static(body.as_bytes())));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // Said here, since a server that sees the empty body of an answer to HEAD would say 0.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
         response
     }
 }

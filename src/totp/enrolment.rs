@@ -82,28 +82,30 @@ impl Enrolment {
         ))
     }
 
-    /// The URI as a QR code in SVG, dark on white, with the margin that scanners need. It holds the secret: serve it
+    /// The URI as a QR code in SVG, black on white, with the margin that scanners need. It holds the secret: serve it
     /// with `Cache-Control: no-store`.
     #[cfg(feature = "qr")]
     #[must_use]
     pub fn qr_svg(&self) -> Zeroizing<String> {
-        use fast_qr::convert::Builder;
-        use fast_qr::convert::svg::SvgBuilder;
-        let code = self.qr();
-        Zeroizing::new(code.map_or_else(String::new, |code| SvgBuilder::default().margin(4).to_str(&code)))
+        use qrcode::render::svg::Color;
+        Zeroizing::new(self.qr().map_or_else(String::new, |code| code.render::<Color<'_>>().build()))
     }
 
-    /// The URI as a QR code for a terminal, in half-block characters. It holds the secret.
+    /// The URI as a QR code in half-block characters, for a terminal with light text on a dark ground. It holds the
+    /// secret.
     #[cfg(feature = "qr")]
     #[must_use]
     pub fn qr_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.qr().map_or_else(String::new, |code| code.to_str()))
+        use qrcode::render::unicode::Dense1x2;
+        let render =
+            |code: qrcode::QrCode| code.render().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+        Zeroizing::new(self.qr().map_or_else(String::new, render))
     }
 
-    /// `None` cannot happen: no QR code is too small for [`MAX_URI`] bytes.
+    /// `None` cannot happen: [`MAX_URI`] bytes fit into a QR code.
     #[cfg(feature = "qr")]
-    fn qr(&self) -> Option<fast_qr::QRCode> {
-        fast_qr::QRBuilder::new(self.uri().as_str()).ecl(fast_qr::ECL::M).build().ok()
+    fn qr(&self) -> Option<qrcode::QrCode> {
+        qrcode::QrCode::with_error_correction_level(self.uri().as_bytes(), qrcode::EcLevel::M).ok()
     }
 }
 
@@ -205,6 +207,6 @@ mod tests {
         let issuer = "x".repeat(440);
         let enrolment = Enrolment::new(&issuer, "a").unwrap();
         assert!(enrolment.uri().len() > MAX_URI - 30);
-        assert!(enrolment.qr_svg().starts_with("<svg") && !enrolment.qr_text().is_empty());
+        assert!(enrolment.qr_svg().contains("<path") && enrolment.qr_text().lines().count() > 60);
     }
 }

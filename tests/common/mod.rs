@@ -1,0 +1,176 @@
+//! What the tests of the gate share. Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::Service;
+use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp, TotpVerifier};
+use tower_toopher::{Attempt, BoxError, Rejection, RejectionKind, UserId, Verdict};
+
+/// The seed of RFC 6238's SHA-1 vectors.
+pub const K20: &[u8; 20] = b"12345678901234567890";
+/// A moment at which K20's code is 081804, the last second of its step.
+pub const T: u64 = 1_111_111_109;
+pub const CODE: &str = "081804";
+/// K20's code of the step after.
+pub const NEXT_CODE: &str = "050471";
+
+pub type Body = Full<Bytes>;
+
+pub fn alice() -> UserId {
+    user("alice")
+}
+
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub fn k20() -> Totp {
+    Totp::new(Secret::from_bytes(*K20).unwrap())
+}
+
+/// A clock that tests set.
+#[derive(Clone)]
+pub struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    pub fn at(seconds: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(seconds)))
+    }
+
+    pub fn set(&self, seconds: u64) {
+        self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub fn now(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A verifier that knows alice with K20, and a clock that stands at [`T`].
+pub fn totp_verifier() -> (TotpVerifier<MemoryPairings>, Clock, MemoryPairings) {
+    let (clock, users) = (Clock::at(T), MemoryPairings::new());
+    users.insert(alice(), Pairing::confirmed(k20()));
+    let reading = clock.clone();
+    let verifier = TotpVerifier::new(users.clone()).unwrap().clock(move || UNIX_EPOCH + reading.now());
+    (verifier, clock, users)
+}
+
+/// A request of alice's with this OTP header.
+pub fn request(otp: Option<&str>) -> Request<Body> {
+    request_of(alice(), otp)
+}
+
+pub fn request_of(user: UserId, otp: Option<&str>) -> Request<Body> {
+    let builder = Request::builder().uri("/account").extension(user);
+    let builder = match otp {
+        Some(otp) => builder.header("Toopher-OTP", otp),
+        None => builder,
+    };
+    builder.body(Body::default()).unwrap()
+}
+
+pub fn kind<B>(response: &Response<B>) -> Option<RejectionKind> {
+    response.extensions().get::<Rejection>().map(Rejection::kind)
+}
+
+/// Counts the calls that reach it.
+#[derive(Clone, Default)]
+pub struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// An inner service that panics unless the very instance that is called was made ready, once for each call.
+pub struct Strict {
+    pub calls: Calls,
+    ready: bool,
+}
+
+impl Strict {
+    pub fn new(calls: &Calls) -> Self {
+        Self { calls: calls.clone(), ready: false }
+    }
+}
+
+impl Clone for Strict {
+    /// A clone is never ready.
+    fn clone(&self) -> Self {
+        Self::new(&self.calls)
+    }
+}
+
+impl<B> Service<Request<B>> for Strict {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
+        self.calls.add();
+        std::future::ready(Ok(Response::new(Body::from("inner"))))
+    }
+}
+
+/// A verifier that says the same to everybody, and counts; as strict about readiness as [`Strict`].
+pub struct Says {
+    pub calls: Calls,
+    answer: Arc<dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync>,
+    ready: bool,
+}
+
+impl Says {
+    pub fn new(answer: impl Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync + 'static) -> Self {
+        Self { calls: Calls::default(), answer: Arc::new(answer), ready: false }
+    }
+
+    pub fn always(verdict: Verdict) -> Self {
+        Self::new(move |_| Ok(verdict.clone()))
+    }
+}
+
+impl Clone for Says {
+    fn clone(&self) -> Self {
+        Self { calls: self.calls.clone(), answer: Arc::clone(&self.answer), ready: false }
+    }
+}
+
+impl Service<Attempt> for Says {
+    type Response = Verdict;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Verdict, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
+        self.calls.add();
+        std::future::ready((self.answer)(&attempt))
+    }
+}
