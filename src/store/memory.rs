@@ -119,7 +119,7 @@ impl Table {
             *failures = none;
         }
         // A clock that was set back must not make a wait longer than any wait is.
-        failures.until = failures.until.min(now + throttle.max_delay());
+        failures.until = failures.until.min(now.saturating_add(throttle.max_delay()));
         if failures.count >= throttle.lock_after() {
             failures.locked_out = true;
             return Ok(Admission::LockedOut);
@@ -131,7 +131,8 @@ impl Table {
         failures.count += 1;
         failures.locked_out = failures.count >= throttle.lock_after();
         failures.last = now;
-        failures.until = now + throttle.delay_after(failures.count);
+        let delay = throttle.delay_after(failures.count);
+        failures.until = if delay.is_zero() { Duration::ZERO } else { now.saturating_add(delay) };
         Ok(Admission::Admitted)
     }
 

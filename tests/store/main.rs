@@ -1,0 +1,77 @@
+//! The stores: one suite for all of them, and what is the memory store's own.
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod conformance;
+
+use conformance::{NOW, admit, run, s, spend, user};
+use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
+
+conformance!(memory, MemoryStore::new);
+conformance!(memory_of_one_shard, || MemoryStore::bounded(100));
+
+#[test]
+fn a_flood_of_names_neither_grows_the_store_nor_lifts_a_lock() {
+    let store = MemoryStore::bounded(10_000);
+    for _ in 0..5 {
+        admit(&store, "locked", NOW);
+    }
+    for i in 0..100_000 {
+        assert_eq!(admit(&store, &format!("name {i}"), NOW), Admission::Admitted, "{i}");
+    }
+    assert!(store.users_with_failures() <= 10_000);
+    assert_eq!(admit(&store, "locked", NOW), Admission::Throttled { retry_after: s(30) });
+    // Someone with no part in it logs in.
+    assert_eq!(admit(&store, "innocent", NOW), Admission::Admitted);
+    assert_eq!(spend(&store, "innocent", "", 10, NOW), Spend::Fresh);
+}
+
+#[test]
+fn when_all_are_locked_the_door_closes_and_the_locks_stay() {
+    let store = MemoryStore::bounded(100);
+    for i in 0..100 {
+        for _ in 0..5 {
+            assert_eq!(admit(&store, &format!("name {i}"), NOW), Admission::Admitted);
+        }
+    }
+    let newcomer = run(store.count_attempt(&user("newcomer"), &Throttle::default(), s(NOW)));
+    assert!(newcomer.is_err_and(|error: StoreFull| error.to_string().contains("full")));
+    for i in 0..100 {
+        assert_eq!(admit(&store, &format!("name {i}"), NOW), Admission::Throttled { retry_after: s(30) });
+    }
+    // When the waits are over there is room again.
+    assert_eq!(admit(&store, "newcomer", NOW + 30), Admission::Admitted);
+}
+
+#[test]
+fn lock_outs_are_kept_even_when_their_year_is_over() {
+    let store = MemoryStore::bounded(10);
+    for i in 0..100 {
+        admit(&store, "locked out", NOW + i * 3600);
+    }
+    for i in 0..1000 {
+        admit(&store, &format!("name {i}"), NOW + 10 * 365 * 24 * 3600);
+    }
+    assert_eq!(admit(&store, "locked out", NOW + 10 * 365 * 24 * 3600), Admission::LockedOut);
+}
+
+#[test]
+fn spent_steps_are_reclaimed_when_they_are_over_and_never_before() {
+    let store = MemoryStore::bounded(100);
+    for i in 0..100 {
+        assert_eq!(spend(&store, &format!("user {i}"), "", 10, NOW), Spend::Fresh);
+    }
+    let another = |now| run(store.spend_step(&user("another"), "", 10, s(now + 1000), s(now)));
+    assert!(another(NOW).is_err());
+    assert_eq!(spend(&store, "user 7", "", 10, NOW), Spend::Replayed);
+    assert!(another(NOW + 999).is_err());
+    assert_eq!(another(NOW + 1000), Ok(Spend::Fresh));
+    assert_eq!(store.spent_steps(), 1);
+}
+
+#[test]
+fn debug_tells_nothing_of_the_users() {
+    let store = MemoryStore::new();
+    admit(&store, "alice", NOW);
+    assert!(!format!("{store:?}").contains("alice"));
+}

@@ -1,0 +1,315 @@
+//! The embedded verifier: the clock, replay, enrolment, throttle and faults, each the way other systems got it wrong.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use common::*;
+use tower::Service;
+use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
+use tower_toopher::totp::{
+    BackupCode, BackupCodeDigest, Confirmation, Enrolment, MemoryPairings, Pairing, Pairings, TotpVerifier, Window,
+};
+use tower_toopher::{Attempt, BoxError, DenyReason, Factor, UserId, Verdict};
+
+async fn send<P: Pairings, S: Store>(
+    verifier: &TotpVerifier<P, S>,
+    otp: &str,
+) -> Result<Verdict, tower_toopher::totp::TotpError> {
+    send_as(verifier, alice(), otp).await
+}
+
+async fn send_as<P: Pairings, S: Store>(
+    verifier: &TotpVerifier<P, S>,
+    user: UserId,
+    otp: &str,
+) -> Result<Verdict, tower_toopher::totp::TotpError> {
+    verifier.clone().call(Attempt::new(user, "log in").with_otp(Some(otp.parse().unwrap()))).await
+}
+
+const TOTP: Verdict = Verdict::Granted(Factor::Totp);
+const WRONG: Verdict = Verdict::Denied(DenyReason::WrongOtp);
+const REPLAYED: Verdict = Verdict::Denied(DenyReason::ReplayedOtp);
+const NOT_ENROLLED: Verdict = Verdict::Denied(DenyReason::NotEnrolled);
+
+#[tokio::test]
+async fn a_code_is_refused_after_its_use_for_as_long_as_it_could_be_accepted() {
+    for first_use in [T - 59, T - 29, T, T + 30] {
+        let (verifier, clock, _) = totp_verifier();
+        clock.set(first_use);
+        assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP, "{first_use}");
+        for later in first_use..first_use + 130 {
+            clock.set(later);
+            let verdict = send(&verifier, CODE).await.unwrap();
+            assert!(matches!(verdict, REPLAYED | WRONG | Verdict::Denied(DenyReason::Throttled { .. })), "{later}");
+            verifier.unlock(&alice()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_used_code_is_used() {
+    let (verifier, ..) = totp_verifier();
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    for spelling in [" 081804", "081804\t", "081 804", "081-804", "081\u{3000}804", "\u{feff}081804", "0 8 1 8 0 4\n"] {
+        assert_eq!(send(&verifier, spelling).await.unwrap(), REPLAYED, "{spelling:?}");
+        verifier.unlock(&alice()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_older_code_is_refused_after_a_newer_one() {
+    let (verifier, clock, _) = totp_verifier();
+    clock.set(T + 2);
+    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), TOTP);
+    assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
+}
+
+#[tokio::test]
+async fn a_used_code_stays_used_when_the_clock_is_set_back() {
+    let (verifier, clock, _) = totp_verifier();
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    clock.set(T - 40);
+    assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
+}
+
+#[tokio::test]
+async fn two_devices_of_a_user_do_not_spend_each_others_steps() {
+    let (verifier, _, users) = totp_verifier();
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    users.insert(alice(), Pairing::confirmed(k20()).device("a new phone"));
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
+}
+
+#[tokio::test]
+async fn the_edges_of_time() {
+    let (verifier, clock, _) = totp_verifier();
+    for (now, code, verdict) in [
+        (0, "094451", WRONG),
+        (29, "094451", WRONG),
+        (0, "755224", TOTP),
+        (20_000_000_000, "353130", TOTP),
+        (u32::MAX.into(), "000000", WRONG),
+        (1 << 62, "000000", WRONG),
+    ] {
+        clock.set(now);
+        assert_eq!(send(&verifier, code).await.unwrap(), verdict, "{now}");
+    }
+    let too_early = verifier.clock(|| UNIX_EPOCH - Duration::from_secs(1));
+    let error = send(&too_early, "755224").await.unwrap_err();
+    assert!(error.is_clock() && !error.is_store() && !error.is_pairings());
+}
+
+#[tokio::test]
+async fn windows_decide_which_neighbours_pass() {
+    for (window, early, late) in
+        [(Window::CURRENT, WRONG, WRONG), (Window::ONE_BEHIND, WRONG, TOTP), (Window::ONE_AROUND, TOTP, TOTP)]
+    {
+        for (now, verdict) in [(T - 30, early), (T + 30, late)] {
+            let (verifier, clock, _) = totp_verifier();
+            clock.set(now);
+            assert_eq!(send(&verifier.window(window), CODE).await.unwrap(), verdict, "{window:?} at {now}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_enrolled_is_refused_and_throttled_like_anybody() {
+    let (verifier, _, users) = totp_verifier();
+    users.insert(user("pending"), Pairing::unconfirmed(k20()));
+    for id in ["nobody", "pending"] {
+        for _ in 0..5 {
+            assert_eq!(send_as(&verifier, user(id), CODE).await.unwrap(), NOT_ENROLLED);
+        }
+        let sixth = send_as(&verifier, user(id), CODE).await.unwrap();
+        assert_eq!(sixth, Verdict::Denied(DenyReason::Throttled { retry_after: Duration::from_secs(30) }));
+    }
+    let without = |id| verifier.clone().call(Attempt::new(user(id), "log in"));
+    assert_eq!(without("nobody").await.unwrap(), NOT_ENROLLED);
+    assert_eq!(without("alice").await.unwrap(), Verdict::Denied(DenyReason::OtpRequired));
+}
+
+#[tokio::test]
+async fn enrolment_from_the_qr_code_to_the_first_login() {
+    let (verifier, clock, users) = totp_verifier();
+    let bob = user("bob");
+    let enrolment = Enrolment::with_totp("Example", "bob", k20()).unwrap();
+    users.insert(bob.clone(), enrolment.pairing());
+
+    let confirm = |otp: &str| {
+        let (verifier, bob, otp) = (verifier.clone(), bob.clone(), otp.parse().unwrap());
+        let pairing = enrolment.pairing();
+        async move { verifier.confirm(&bob, pairing, &otp).await.unwrap() }
+    };
+    assert!(matches!(confirm("000000").await, Confirmation::Denied(DenyReason::WrongOtp)));
+    assert!(matches!(confirm("AAAABBBBCCCCDDDD").await, Confirmation::Denied(DenyReason::WrongOtp)));
+    assert_eq!(send_as(&verifier, bob.clone(), CODE).await.unwrap(), NOT_ENROLLED);
+    let Confirmation::Confirmed(pairing) = confirm("081 804").await else { panic!("not confirmed") };
+    assert!(pairing.is_confirmed());
+    users.insert(bob.clone(), pairing);
+    // The code that confirmed does not log in; the next one does.
+    assert_eq!(send_as(&verifier, bob.clone(), CODE).await.unwrap(), REPLAYED);
+    clock.set(T + 2);
+    assert_eq!(send_as(&verifier, bob.clone(), NEXT_CODE).await.unwrap(), TOTP);
+    // Nor does it confirm again.
+    assert!(matches!(confirm(NEXT_CODE).await, Confirmation::Denied(DenyReason::ReplayedOtp)));
+}
+
+#[tokio::test]
+async fn while_locked_a_right_code_is_refused_and_not_spent() {
+    let (verifier, clock, _) = totp_verifier();
+    for _ in 0..5 {
+        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
+    }
+    clock.set(T + 2);
+    for _ in 0..3 {
+        let locked = send(&verifier, NEXT_CODE).await.unwrap();
+        assert_eq!(locked, Verdict::Denied(DenyReason::Throttled { retry_after: Duration::from_secs(28) }));
+    }
+    clock.set(T + 30);
+    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), TOTP);
+    // All is forgiven.
+    for _ in 0..5 {
+        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
+    }
+}
+
+#[tokio::test]
+async fn after_a_hundred_failures_an_administrator_unlocks() {
+    let (verifier, clock, _) = totp_verifier();
+    for _ in 0..100 {
+        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
+        clock.advance(3600);
+    }
+    clock.set(T);
+    assert_eq!(send(&verifier, CODE).await.unwrap(), Verdict::Denied(DenyReason::LockedOut));
+    verifier.unlock(&alice()).await.unwrap();
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+}
+
+#[tokio::test]
+async fn backup_codes_pass_once_and_forgive_failures_and_guessing_them_is_throttled() {
+    let (verifier, _, users) = totp_verifier();
+    let codes = BackupCode::generate().unwrap();
+    users.set_backup_codes(alice(), codes.iter().map(BackupCode::digest));
+    users.set_backup_codes(user("nobody"), codes.iter().map(BackupCode::digest));
+    let first = codes[0].to_string();
+    for _ in 0..4 {
+        assert_eq!(send(&verifier, "0000-0000-0000-0000").await.unwrap(), WRONG);
+    }
+    assert_eq!(send(&verifier, &first.to_lowercase()).await.unwrap(), Verdict::Granted(Factor::BackupCode));
+    for _ in 0..5 {
+        assert_eq!(send(&verifier, &first).await.unwrap(), WRONG);
+    }
+    let sixth = send(&verifier, &codes[1].to_string()).await.unwrap();
+    assert!(matches!(sixth, Verdict::Denied(DenyReason::Throttled { .. })));
+    verifier.unlock(&alice()).await.unwrap();
+    assert_eq!(send(&verifier, &codes[1].to_string()).await.unwrap(), Verdict::Granted(Factor::BackupCode));
+    // One without a confirmed pairing has no use of them, and loses none by trying.
+    assert_eq!(send_as(&verifier, user("nobody"), &codes[2].to_string()).await.unwrap(), NOT_ENROLLED);
+    users.insert(user("nobody"), Pairing::confirmed(k20()));
+    assert_eq!(
+        send_as(&verifier, user("nobody"), &codes[2].to_string()).await.unwrap(),
+        Verdict::Granted(Factor::BackupCode)
+    );
+}
+
+/// Fails at the verb of the given number.
+#[derive(Clone)]
+struct Failing {
+    store: MemoryStore,
+    at: usize,
+}
+
+#[derive(Debug)]
+struct Down;
+
+impl From<Down> for BoxError {
+    fn from(_: Down) -> Self {
+        "the store is down".into()
+    }
+}
+
+impl From<StoreFull> for Down {
+    fn from(_: StoreFull) -> Self {
+        Down
+    }
+}
+
+impl Store for Failing {
+    type Error = Down;
+
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, Down> {
+        if self.at == 0 { Err(Down) } else { Ok(self.store.count_attempt(user, throttle, now).await?) }
+    }
+
+    async fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, Down> {
+        if self.at == 1 { Err(Down) } else { Ok(self.store.spend_step(user, device, step, keep_until, now).await?) }
+    }
+
+    async fn clear_failures(&self, user: &UserId) -> Result<(), Down> {
+        if self.at == 2 { Err(Down) } else { Ok(self.store.clear_failures(user).await?) }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_an_error_at_every_verb_and_burns_no_code() {
+    let store = MemoryStore::new();
+    let at = |at| {
+        let (verifier, _, users) = totp_verifier();
+        users.set_backup_codes(alice(), []);
+        verifier.store(Failing { store: store.clone(), at })
+    };
+    for verb in [0, 1] {
+        let error = send(&at(verb), CODE).await.unwrap_err();
+        assert!(error.is_store(), "{verb}");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the store is down");
+    }
+    assert!(at(2).unlock(&alice()).await.is_err());
+    assert_eq!(send(&at(9), CODE).await.unwrap(), TOTP);
+}
+
+/// A user table that is down at first.
+struct Flaky {
+    users: MemoryPairings,
+    failures_left: AtomicUsize,
+}
+
+impl Pairings for Flaky {
+    type Error = &'static str;
+
+    async fn find(&self, user: &UserId) -> Result<Option<Pairing>, &'static str> {
+        if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            return Err("the database is down");
+        }
+        Ok(self.users.find(user).await.unwrap_or_else(|never: Infallible| match never {}))
+    }
+
+    async fn redeem_backup_code(&self, _: &UserId, _: &BackupCodeDigest) -> Result<bool, &'static str> {
+        Ok(false)
+    }
+}
+
+#[tokio::test]
+async fn a_user_table_that_is_down_locks_nobody_out() {
+    let users = MemoryPairings::new();
+    users.insert(alice(), Pairing::confirmed(k20()));
+    let table = Arc::new(Flaky { users, failures_left: AtomicUsize::new(50) });
+    let verifier = TotpVerifier::new(table).unwrap().clock(|| UNIX_EPOCH + Duration::from_secs(T));
+    for _ in 0..50 {
+        assert!(send(&verifier, CODE).await.unwrap_err().is_pairings());
+    }
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+}
