@@ -135,10 +135,12 @@ impl<B> Service<Request<B>> for Strict {
     }
 }
 
+type Answer = dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync;
+
 /// A verifier that says the same to everybody, and counts; as strict about readiness as [`Strict`].
 pub struct Says {
     pub calls: Calls,
-    answer: Arc<dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync>,
+    answer: Arc<Answer>,
     ready: bool,
 }
 
@@ -173,4 +175,26 @@ impl Service<Attempt> for Says {
         self.calls.add();
         std::future::ready((self.answer)(&attempt))
     }
+}
+
+/// Whether these programs can be run. Where one is missing the test that wants them says so and is over, unless
+/// `REQUIRE_TOOLS` is set, as it is in `tests/all.sh`.
+pub fn have(programs: &[&str]) -> bool {
+    let found = |program: &&&str| {
+        std::process::Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status()
+    };
+    let missing: Vec<_> =
+        programs.iter().filter(|program| !found(program).is_ok_and(|status| status.success())).collect();
+    assert!(missing.is_empty() || std::env::var_os("REQUIRE_TOOLS").is_none(), "not installed: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped, since these programs are not installed: {missing:?} (tests/all.sh installs them)");
+    }
+    missing.is_empty()
+}
+
+/// What a program prints.
+pub fn output(program: &str, args: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }

@@ -1,0 +1,132 @@
+//! `examples/quickstart.rs` as a newcomer meets it: a process, `curl`, and an authenticator (`oathtool`).
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use common::{have, output};
+
+/// The running example; it ends with the test.
+struct Quickstart {
+    process: Child,
+    url: String,
+    secret: String,
+    printed: String,
+}
+
+impl Quickstart {
+    fn start(secret: Option<&str>) -> Self {
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "quickstart"]).status();
+        assert!(built.unwrap().success());
+        let tests = std::env::current_exe().unwrap();
+        let binary = tests.parent().unwrap().with_file_name("examples").join("quickstart");
+        let mut command = Command::new(binary);
+        command.env("ADDR", "127.0.0.1:0").env_remove("SECRET").stdout(Stdio::piped());
+        if let Some(secret) = secret {
+            command.env("SECRET", secret);
+        }
+        let mut process = command.spawn().unwrap();
+        let mut printed = String::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            printed.push_str(&line);
+            printed.push('\n');
+            if line.starts_with("Without a phone") {
+                break;
+            }
+        }
+        let after = |label: &str| {
+            printed.lines().find_map(|line| line.strip_prefix(label)).map(str::trim).unwrap_or_default().to_owned()
+        };
+        Self { url: after("Listening on "), secret: after("secret:"), printed, process }
+    }
+
+    fn code(&self, when: &str) -> String {
+        output("oathtool", &["--totp", "-b", "-N", when, &self.secret])
+    }
+
+    /// The status, and the body.
+    fn curl(&self, path: &str, args: &[&str]) -> (String, String) {
+        let url = format!("{}{path}", self.url);
+        let mut all = vec!["-s", "-w", "\n%{http_code}"];
+        all.extend(args);
+        all.push(&url);
+        let printed = output("curl", &all);
+        let (body, status) = printed.rsplit_once('\n').unwrap();
+        (status.to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Quickstart {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const ALICE: [&str; 2] = ["-u", "alice:wonderland"];
+
+#[test]
+fn right_wrong_replayed_and_missing_codes_in_header_and_form() {
+    if !have(&["curl", "oathtool"]) {
+        return;
+    }
+    let server = Quickstart::start(None);
+    let status = |path: &str, args: &[&str]| server.curl(path, args).0;
+    assert_eq!(server.curl("/", &[]), ("200".into(), "Public. Try /account.\n".into()));
+    assert_eq!(status("/account", &[]), "401");
+    assert_eq!(status("/account", &["-u", "alice:wrong"]), "401");
+    assert_eq!(status("/account", &ALICE), "401");
+    assert_eq!(status("/account", &["-I", ALICE[0], ALICE[1]]), "401");
+
+    // The code passes once, in any spelling, wherever it is sent to.
+    let code = server.code("now");
+    let header = format!("Toopher-OTP: {} {}", &code[..3], &code[3..]);
+    let (passed, body) = server.curl("/account", &[ALICE[0], ALICE[1], "-H", &header]);
+    assert_eq!((passed.as_str(), body.as_str()), ("200", "This is the account of alice.\n"));
+    assert_eq!(status("/account", &[ALICE[0], ALICE[1], "-H", &header]), "401");
+    assert_eq!(status("/transfer", &[ALICE[0], ALICE[1], "-d", &format!("otp={code}")]), "401");
+
+    // The next one in a form, beside the header and not contradicting it.
+    let next = server.code("now + 30 seconds");
+    let form = format!("to=bob&amount=10&otp={next}&memo=%zz");
+    let (differs, body) = server.curl("/transfer", &[ALICE[0], ALICE[1], "-d", &form, "-H", "Toopher-OTP: 000000"]);
+    assert!(differs == "400" && body.contains("otp_ambiguous"), "{body}");
+    let (passed, body) = server.curl("/transfer", &[ALICE[0], ALICE[1], "-d", &form]);
+    assert_eq!((passed.as_str(), body), ("200", format!("alice sent: {form}\n")));
+    assert_eq!(status("/transfer", &[ALICE[0], ALICE[1], "-d", &form]), "401");
+    assert_eq!(status("/transfer", &[ALICE[0], ALICE[1], "-d", "to=bob"]), "401");
+    assert_eq!(status("/transfer", &[ALICE[0], ALICE[1], "-d", "to=bob&otp="]), "401");
+
+    // Three replays and no success since: two more failures, and it is enough.
+    let (_, body) = server.curl("/account", &[ALICE[0], ALICE[1], "-H", "Toopher-OTP: 000000"]);
+    assert!(body.contains("otp_invalid"));
+    for _ in 0..3 {
+        status("/account", &[ALICE[0], ALICE[1], "-H", "Toopher-OTP: 000000"]);
+    }
+    let (throttled, body) = server.curl("/account", &["-i", ALICE[0], ALICE[1], "-H", "Toopher-OTP: 000000"]);
+    assert!(throttled == "429" && body.contains("retry-after:"), "{body}");
+}
+
+#[test]
+fn what_it_prints_can_be_pasted() {
+    if !have(&["curl", "oathtool", "sh"]) {
+        return;
+    }
+    let server = Quickstart::start(Some("gezd gnbv gy3t qojq gezd gnbv gy3t qojq"));
+    assert_eq!(server.secret, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    assert!(server.printed.contains("otpauth://totp/tower-toopher%20quickstart:alice?secret=GEZDGNBV"));
+    let oathtool = server.printed.split('`').nth(1).unwrap();
+    let code = output("sh", &["-c", oathtool]);
+    let pasted: Vec<_> = server.printed.lines().filter(|line| line.starts_with("  curl ")).collect();
+    assert_eq!(pasted.len(), 4);
+    let run = |line: &str, code: &str| {
+        output("sh", &["-c", &format!("{} -s -o /dev/null -w '%{{http_code}}'", line.replace("123456", code))])
+    };
+    assert_eq!(run(pasted[0], ""), "200");
+    assert_eq!(run(pasted[1], ""), "401");
+    assert_eq!(run(pasted[2], &code), "200");
+    assert_eq!(run(pasted[3], &server.code("now + 30 seconds")), "200");
+}
