@@ -1,0 +1,15 @@
+//! Any bytes are one canonical OTP, or none.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tower_toopher::Otp;
+
+fuzz_target!(|spelling: &[u8]| {
+    if let Ok(otp) = Otp::parse(spelling) {
+        let text = otp.as_str();
+        assert!(matches!(text.len(), 6..=8 | 16) && text.bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert!(Otp::parse(text.as_bytes()).is_ok_and(|again| again == otp));
+        let digits: String = String::from_utf8_lossy(spelling).chars().filter(char::is_ascii_digit).collect();
+        assert!(text.len() == 16 || text == digits);
+    }
+});
