@@ -3,7 +3,7 @@
 //! Run with `cargo bench --bench gate`. All contenders take turns in one process, so the ratios hold when the speed of
 //! the machine does not; each figure is the median over the rounds, with the least and the most. Requests are made
 //! outside the measured time. Allocations are counted, not sampled.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};

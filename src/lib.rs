@@ -1,4 +1,5 @@
 #![cfg_attr(feature = "totp", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "totp"), doc = "A second factor as a Tower middleware: see [`gate`].")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 

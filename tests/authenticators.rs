@@ -4,7 +4,7 @@
 mod common;
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{have, k20, output};
 use tower_toopher::totp::{Algorithm, Digits, Enrolment, Secret, Totp};
@@ -25,7 +25,7 @@ fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-fn scan(image: &PathBuf) -> String {
+fn scan(image: &Path) -> String {
     output("zbarimg", &["--quiet", "--raw", "--set", "*.enable=0", "--set", "qrcode.enable=1", image.to_str().unwrap()])
 }
 

@@ -29,7 +29,9 @@
 //!         Some(_) => Verdict::Denied(DenyReason::WrongOtp),
 //!     })
 //! });
-//! let app = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, Infallible>(Response::new(Full::from("in"))) });
+//! let app = service_fn(|_: Request<Full<Bytes>>| async {
+//!     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("in")))
+//! });
 //! let guarded = ToopherLayer::new(verifier).layer(app);
 //!
 //! let request = Request::builder().extension(UserId::new("alice")?);
