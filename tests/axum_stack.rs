@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,9 +14,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use common::{CODE, Says, alice};
+use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::cors::CorsLayer;
+use tower_http::timeout::TimeoutLayer;
 use tower_toopher::gate::ToopherService;
 use tower_toopher::{
     DenyReason, Factor, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, RejectionKind, SecondFactor,
@@ -206,4 +211,22 @@ async fn the_shortcut_on_the_service_is_the_layer() {
     assert_eq!(status(&app, "/", Some("000000")).await, 401);
     let response: Response = (StatusCode::OK, "unused").into_response();
     assert!(response.extensions().get::<tower_toopher::Rejection>().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_form_ends_at_the_time_limit_outside_and_is_never_no_otp() {
+    let verifier = by_otp();
+    let app = Router::new()
+        .route("/", post(who))
+        .layer(ToopherLayer::new(verifier.clone()).extractor(HeaderOrForm::default()))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)));
+    let send = || {
+        let stalled =
+            futures_util::stream::once(async { Ok::<_, Infallible>("otp=081") }).chain(futures_util::stream::pending());
+        let request = Request::post("/").extension(alice()).header("content-type", "application/x-www-form-urlencoded");
+        app.clone().oneshot(request.body(Body::from_stream(stalled)).unwrap())
+    };
+    let answers = futures_util::future::join_all((0..100).map(|_| send())).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status() == StatusCode::REQUEST_TIMEOUT));
+    assert_eq!(verifier.calls.count(), 0);
 }

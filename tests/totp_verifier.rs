@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::*;
-use tower::Service;
+use tower::{Layer, Service, ServiceExt};
 use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
 use tower_toopher::totp::{
     BackupCode, BackupCodeDigest, Confirmation, Enrolment, MemoryPairings, Pairing, Pairings, TotpVerifier, Window,
 };
-use tower_toopher::{Attempt, BoxError, DenyReason, Factor, UserId, Verdict};
+use tower_toopher::{Attempt, BoxError, DenyReason, Factor, RejectionKind, ToopherLayer, UserId, Verdict};
 
 async fn send<P: Pairings, S: Store>(
     verifier: &TotpVerifier<P, S>,
@@ -217,6 +217,31 @@ async fn backup_codes_pass_once_and_forgive_failures_and_guessing_them_is_thrott
         send_as(&verifier, user("nobody"), &codes[2].to_string()).await.unwrap(),
         Verdict::Granted(Factor::BackupCode)
     );
+}
+
+/// The application says which spellings are one account; the gate and the verifier keep to its word.
+#[tokio::test]
+async fn all_spellings_of_an_account_share_its_counter_and_its_codes() {
+    let (verifier, ..) = totp_verifier();
+    let gate = ToopherLayer::new(verifier)
+        .identify(|parts| {
+            let typed = parts.headers.get("x-login")?.to_str().ok()?.trim().to_lowercase();
+            UserId::new(typed.strip_suffix("@example.com").unwrap_or(&typed)).ok()
+        })
+        .layer(Strict::new(&Calls::default()));
+    let send = |login: &str, otp: &str| {
+        let request = http::Request::builder().header("x-login", login).header("toopher-otp", otp);
+        gate.clone().oneshot(request.body(Body::default()).unwrap())
+    };
+    assert_eq!(send("Alice", CODE).await.unwrap().status(), 200);
+    for login in ["alice", "ALICE", " alice ", "alice@example.com", "Alice@Example.com"] {
+        assert_eq!(kind(&send(login, CODE).await.unwrap()), Some(RejectionKind::ReplayedOtp), "{login}");
+    }
+    assert_eq!(send("aLiCe", "000000").await.unwrap().status(), 429);
+    // Another account that merely looks like it is another account.
+    for login in ["\u{ff41}lice", "al\u{131}ce"] {
+        assert!(matches!(kind(&send(login, CODE).await.unwrap()), Some(RejectionKind::Unidentified)), "{login}");
+    }
 }
 
 /// Fails at the verb of the given number.
