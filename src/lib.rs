@@ -7,6 +7,8 @@ mod attempt;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod gate;
+#[cfg(feature = "oauth1")]
+pub mod oauth1;
 mod otp;
 #[cfg(feature = "totp")]
 pub mod store;

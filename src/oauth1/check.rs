@@ -1,0 +1,191 @@
+//! Checking a request, wherever its parameters travel.
+
+use std::fmt;
+
+use super::header;
+use super::{BaseUri, Signable};
+
+const MAX_NONCE: usize = 256;
+/// Twelve digits of seconds last for thirty thousand years.
+const MAX_TIMESTAMP_DIGITS: usize = 12;
+
+/// A signed request, taken apart. Whether the signature is right is not known before
+/// [`is_signed_with`](Self::is_signed_with).
+pub struct OauthRequest {
+    method: String,
+    base: BaseUri,
+    header: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    form: Vec<(String, String)>,
+    timestamp: u64,
+}
+
+impl OauthRequest {
+    /// Takes a request apart: its `Authorization` headers, its query, and its body where that is a form.
+    ///
+    /// The protocol parameters may be in any one of the three (RFC 5849 section 3.5), each of them once. Query and form
+    /// are read as UTF-8 in which broken sequences are replaced, as one generation of clients signs them; two bodies
+    /// that differ only within a broken sequence have the same signature.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when the request is unsigned, or not in a way that can be checked.
+    pub fn parse<'h>(
+        method: &str,
+        base: BaseUri,
+        authorization: impl IntoIterator<Item = &'h [u8]>,
+        query: Option<&str>,
+        form: Option<&[u8]>,
+    ) -> Result<Self, CheckError> {
+        let mut headers = authorization.into_iter().filter_map(header::parse);
+        let header = headers.next().transpose().map_err(|_| CheckError::MalformedHeader)?.unwrap_or_default();
+        if headers.next().is_some() {
+            return Err(CheckError::MalformedHeader);
+        }
+        let decode = |encoded: &[u8]| form_urlencoded::parse(encoded).into_owned().collect();
+        let mut request = Self {
+            method: method.to_owned(),
+            base,
+            header,
+            query: decode(query.unwrap_or_default().as_bytes()),
+            form: decode(form.unwrap_or_default()),
+            timestamp: 0,
+        };
+        request.timestamp = request.checked()?;
+        Ok(request)
+    }
+
+    fn checked(&self) -> Result<u64, CheckError> {
+        let places = [&self.header, &self.query, &self.form];
+        let protocol = |pairs: &&Vec<(String, String)>| pairs.iter().any(|(name, _)| name == "oauth_signature");
+        if places.into_iter().filter(protocol).count() != 1 {
+            return Err(if places.into_iter().any(|pairs| protocol(&pairs)) {
+                CheckError::Repeated
+            } else {
+                CheckError::Unsigned
+            });
+        }
+        for name in
+            ["oauth_consumer_key", "oauth_nonce", "oauth_signature", "oauth_signature_method", "oauth_timestamp"]
+        {
+            match self.all(name).count() {
+                0 => return Err(CheckError::Unsigned),
+                1 => {}
+                _ => return Err(CheckError::Repeated),
+            }
+        }
+        if self.one("oauth_signature_method") != "HMAC-SHA1"
+            || self.all("oauth_version").count() > 1
+            || self.all("oauth_version").any(|version| version != "1.0")
+            || self.all("oauth_token").any(|token| !token.is_empty())
+        {
+            return Err(CheckError::Unsupported);
+        }
+        if !(1..=MAX_NONCE).contains(&self.nonce().len()) {
+            return Err(CheckError::BadNonce);
+        }
+        let digits = self.one("oauth_timestamp");
+        if digits.len() > MAX_TIMESTAMP_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(CheckError::BadTimestamp);
+        }
+        digits.parse().map_err(|_| CheckError::BadTimestamp)
+    }
+
+    /// Whether the signature is that of the consumer with this secret.
+    ///
+    /// Where a parameter stands in the query and, the same, in the form, it may have been signed once or twice: one
+    /// generation of clients signs it once.
+    #[must_use]
+    pub fn is_signed_with(&self, secret: &str) -> bool {
+        let signature = self.one("oauth_signature");
+        let every = || self.pairs().filter(|(name, _)| *name != "oauth_signature");
+        if Signable::new(&self.method, &self.base, every()).is_signature(secret, signature) {
+            return true;
+        }
+        let again = |pair: &(String, String)| self.query.contains(pair);
+        if !self.form.iter().any(again) {
+            return false;
+        }
+        let form = self.form.iter().filter(|pair| !again(pair));
+        let once = self.header.iter().chain(&self.query).chain(form);
+        let once =
+            once.map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| *name != "oauth_signature");
+        Signable::new(&self.method, &self.base, once).is_signature(secret, signature)
+    }
+
+    /// Who says that they have signed it.
+    #[must_use]
+    pub fn consumer_key(&self) -> &str {
+        self.one("oauth_consumer_key")
+    }
+
+    /// The value that occurs once for each key and timestamp: any text of up to 256 bytes.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        self.one("oauth_nonce")
+    }
+
+    /// When it was signed, in seconds since 1970.
+    #[must_use]
+    pub fn timestamp(&self) -> u64 {
+        self.timestamp
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.header.iter().chain(&self.query).chain(&self.form);
+        all.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    fn one(&self, name: &str) -> &str {
+        self.all(name).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for OauthRequest {
+    /// Leaves the parameters out: an OTP may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OauthRequest")
+            .field("method", &self.method)
+            .field("base", &self.base)
+            .field("consumer_key", &self.consumer_key())
+            .field("timestamp", &self.timestamp)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request cannot be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// A protocol parameter is missing.
+    Unsigned,
+    /// A protocol parameter is there twice.
+    Repeated,
+    /// The `Authorization` header is broken, or there are two.
+    MalformedHeader,
+    /// Another signature method or version, or a token.
+    Unsupported,
+    /// The nonce is empty, or very long.
+    BadNonce,
+    /// The timestamp is no number of seconds.
+    BadTimestamp,
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsigned => "the request is not signed with OAuth 1.0a",
+            Self::Repeated => "an OAuth parameter is there twice",
+            Self::MalformedHeader => "the Authorization header is malformed",
+            Self::Unsupported => "only HMAC-SHA1 and version 1.0 without a token are supported",
+            Self::BadNonce => "the OAuth nonce is empty or too long",
+            Self::BadTimestamp => "the OAuth timestamp is no number of seconds",
+        })
+    }
+}
+
+impl std::error::Error for CheckError {}
