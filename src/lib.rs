@@ -7,6 +7,7 @@ mod attempt;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod gate;
+mod media;
 #[cfg(feature = "oauth1")]
 pub mod oauth1;
 mod otp;

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::failures::Failures;
 use super::{Admission, Spend, Store, Throttle};
 use crate::UserId;
 
@@ -42,16 +43,6 @@ type Key = [u64; 2];
 struct Shard {
     failures: HashMap<Key, Failures>,
     steps: HashMap<Key, SpentStep>,
-}
-
-#[derive(Clone, Copy)]
-struct Failures {
-    count: u32,
-    /// Whether only an administrator ends this.
-    locked_out: bool,
-    last: Duration,
-    /// Nothing is admitted before.
-    until: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -113,27 +104,7 @@ impl Table {
         if !shard.failures.contains_key(&key) && shard.failures.len() >= self.shard_capacity {
             make_room(&mut shard.failures, now)?;
         }
-        let none = Failures { count: 0, locked_out: false, last: now, until: Duration::ZERO };
-        let failures = shard.failures.entry(key).or_insert(none);
-        if failures.is_over(now) {
-            *failures = none;
-        }
-        // A clock that was set back must not make a wait longer than any wait is.
-        failures.until = failures.until.min(now.saturating_add(throttle.max_delay()));
-        if failures.count >= throttle.lock_after() {
-            failures.locked_out = true;
-            return Ok(Admission::LockedOut);
-        }
-        let retry_after = failures.until.saturating_sub(now);
-        if !retry_after.is_zero() {
-            return Ok(Admission::Throttled { retry_after });
-        }
-        failures.count += 1;
-        failures.locked_out = failures.count >= throttle.lock_after();
-        failures.last = now;
-        let delay = throttle.delay_after(failures.count);
-        failures.until = if delay.is_zero() { Duration::ZERO } else { now.saturating_add(delay) };
-        Ok(Admission::Admitted)
+        Ok(shard.failures.entry(key).or_default().attempt(throttle, now))
     }
 
     fn spend_step(
@@ -161,16 +132,6 @@ impl Table {
         }
         shard.failures.remove(&user_key);
         Ok(Spend::Fresh)
-    }
-}
-
-impl Failures {
-    fn is_over(&self, now: Duration) -> bool {
-        !self.locked_out && now.saturating_sub(self.last) > Throttle::FORGET_AFTER
-    }
-
-    fn is_active(&self, now: Duration) -> bool {
-        self.locked_out || self.until > now
     }
 }
 

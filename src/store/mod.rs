@@ -5,6 +5,7 @@
 //! keep what is written at each verb; where several processes serve the same users, it must be one that they share, or
 //! one code passes once in each of them.
 
+mod failures;
 mod memory;
 mod throttle;
 

@@ -79,6 +79,25 @@ impl<P, S> TotpVerifier<P, S> {
 }
 
 impl<P: Pairings, S: Store> TotpVerifier<P, S> {
+    /// Checks an OTP against the authenticators of `user`, for applications whose users have several.
+    ///
+    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify.
+    ///
+    /// # Errors
+    ///
+    /// [`TotpError`] when it could not be checked.
+    pub async fn verify_otp(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
+        let now = self.now()?;
+        if let Some(reason) = self.count(user, now).await? {
+            return Ok(Verdict::Denied(reason));
+        }
+        let confirmed: Vec<_> = pairings.iter().filter(|pairing| pairing.is_confirmed()).collect();
+        match otp.kind() {
+            OtpKind::Digits => self.check_digits(user, &confirmed, otp, now).await,
+            OtpKind::BackupCode => self.check_backup_code(user, !confirmed.is_empty(), otp).await,
+        }
+    }
+
     /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
     ///
     /// It counts as an attempt of the user, like any other. On [`Confirmation::Confirmed`] the application stores the
@@ -92,9 +111,10 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         if let Some(reason) = self.count(user, now).await? {
             return Ok(Confirmation::Denied(reason));
         }
-        Ok(match self.check_digits(user, Some(&pairing), otp, now).await? {
+        Ok(match self.check_digits(user, &[&pairing], otp, now).await? {
+            Verdict::Granted(_) => Confirmation::Confirmed(pairing.confirm()),
             Verdict::Denied(reason) => Confirmation::Denied(reason),
-            _ => Confirmation::Confirmed(pairing.confirm()),
+            Verdict::Pending { .. } => Confirmation::Denied(DenyReason::WrongOtp),
         })
     }
 
@@ -115,14 +135,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
             let reason = if pairing.is_some() { DenyReason::OtpRequired } else { DenyReason::NotEnrolled };
             return Ok(Verdict::Denied(reason));
         };
-        let now = self.now()?;
-        if let Some(reason) = self.count(user, now).await? {
-            return Ok(Verdict::Denied(reason));
-        }
-        match otp.kind() {
-            OtpKind::Digits => self.check_digits(user, pairing.as_ref(), otp, now).await,
-            OtpKind::BackupCode => self.check_backup_code(user, pairing.is_some(), otp).await,
-        }
+        self.verify_otp(user, pairing.as_slice(), otp).await
     }
 
     /// Counts the attempt; `Some` says why it ends here.
@@ -138,22 +151,31 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     async fn check_digits(
         &self,
         user: &UserId,
-        pairing: Option<&Pairing>,
+        pairings: &[&Pairing],
         otp: &Otp,
         now: Duration,
     ) -> Result<Verdict, TotpError> {
-        let totp = pairing.map_or(&self.config.decoy, Pairing::totp);
-        let step = totp.matching_step(otp, now, self.config.window);
-        let Some(pairing) = pairing else { return Ok(Verdict::Denied(DenyReason::NotEnrolled)) };
-        let Some(step) = step else { return Ok(Verdict::Denied(DenyReason::WrongOtp)) };
-        // The code can be accepted for as many periods as the window has, and is remembered for longer.
-        let accepted_for = Duration::from_secs(u64::from(totp.parameters().2.get())) * self.config.window.steps();
-        let keep_until = now.saturating_add(accepted_for.saturating_mul(2));
-        let spend = self.store.spend_step(user, pairing.device_id(), step, keep_until, now).await;
-        Ok(match spend.map_err(TotpError::store)? {
-            Spend::Fresh => Verdict::Granted(Factor::Totp),
-            Spend::Replayed => Verdict::Denied(DenyReason::ReplayedOtp),
-        })
+        let window = self.config.window;
+        if pairings.is_empty() {
+            std::hint::black_box(self.config.decoy.matching_step(otp, now, window));
+            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
+        }
+        let matching: Vec<_> = pairings
+            .iter()
+            .filter_map(|pairing| Some((pairing, pairing.totp().matching_step(otp, now, window)?)))
+            .collect();
+        let mut denied = DenyReason::WrongOtp;
+        for (pairing, step) in matching {
+            // The code can be accepted for as many periods as the window has, and is remembered for longer.
+            let period = Duration::from_secs(u64::from(pairing.totp().parameters().2.get()));
+            let keep_until = now.saturating_add(period.saturating_mul(2 * window.steps()));
+            let spend = self.store.spend_step(user, pairing.device_id(), step, keep_until, now).await;
+            match spend.map_err(TotpError::store)? {
+                Spend::Fresh => return Ok(Verdict::Granted(Factor::Totp)),
+                Spend::Replayed => denied = DenyReason::ReplayedOtp,
+            }
+        }
+        Ok(Verdict::Denied(denied))
     }
 
     async fn check_backup_code(&self, user: &UserId, enrolled: bool, otp: &Otp) -> Result<Verdict, TotpError> {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, header};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{Extract, ExtractError, Header};
 use crate::gate::body::{Collect, ReplayBody};
+use crate::media::{self, UnreadableForm};
 use crate::{BoxError, Otp};
 
 const DEFAULT_LIMIT: usize = 64 * 1024;
@@ -112,7 +113,7 @@ where
     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
         // A header that is there and malformed ends it: no field may win over it unseen.
         let from_header = self.header.take(&mut parts.headers);
-        let state = match (form_type(&parts.headers), from_header) {
+        let state = match (media::is_form(&parts.headers).map_err(unreadable), from_header) {
             (Ok(_), Err(error)) | (Err(error), _) => State::Ready { result: Some(Err(error)) },
             (Ok(false), Ok(otp)) => State::Ready { result: Some(Ok((otp, R::untouched(body)))) },
             (Ok(true), Ok(from_header)) => {
@@ -241,40 +242,8 @@ where
     }
 }
 
-/// Whether the body is a form that can be read (RFC 9110 section 8.3.1).
-fn form_type(headers: &HeaderMap) -> Result<bool, ExtractError> {
-    let mut lines = headers.get_all(header::CONTENT_TYPE).iter().map(|line| line.as_bytes());
-    let Some(first) = lines.next() else { return Ok(false) };
-    let mut others = lines.peekable();
-    if others.peek().is_some() {
-        // The service behind may believe either line.
-        let form = is_form(first) || others.any(is_form);
-        return if form { Err(unreadable("the form has two content types")) } else { Ok(false) };
-    }
-    if !is_form(first) {
-        return Ok(false);
-    }
-    for parameter in first.split(|&b| b == b';').skip(1) {
-        let mut halves = parameter.splitn(2, |&b| b == b'=');
-        let name = halves.next().unwrap_or_default().trim_ascii();
-        let value = halves.next().unwrap_or_default().trim_ascii();
-        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-        if name.eq_ignore_ascii_case(b"charset")
-            && ![&b"utf-8"[..], b"utf8", b"us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
-        {
-            return Err(unreadable("the form is not in UTF-8"));
-        }
-    }
-    Ok(true)
-}
-
-fn is_form(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&b| b == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-}
-
-fn unreadable(reason: &'static str) -> ExtractError {
-    ExtractError::UnreadableBody(reason.into())
+fn unreadable(error: UnreadableForm) -> ExtractError {
+    ExtractError::UnreadableBody(error.into())
 }
 
 /// Finds the one field called `field`. Pairs are split as the WHATWG parser does, and only those that may be it are
@@ -307,50 +276,9 @@ fn looks_like(name: &[u8], field: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn media_types() {
-        let form = |lines: &[&[u8]]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::CONTENT_TYPE, HeaderValue::from_bytes(line).unwrap());
-            }
-            form_type(&headers).map_err(|error| error.to_string())
-        };
-        for yes in [
-            &b"application/x-www-form-urlencoded"[..],
-            b"Application/X-WWW-Form-Urlencoded;charset=\"utf-8\"",
-            b"application/x-www-form-urlencoded;",
-            b" application/x-www-form-urlencoded ; Charset=UTF-8",
-            b"application/x-www-form-urlencoded; foo=bar; charset=utf8",
-            b"application/x-www-form-urlencoded; \xff",
-        ] {
-            assert_eq!(form(&[yes]), Ok(true), "{yes:?}");
-        }
-        for no in [
-            &b""[..],
-            b"application/json",
-            b"multipart/form-data; boundary=application/x-www-form-urlencoded",
-            b"text/plain; application/x-www-form-urlencoded",
-            b"application/x-www-form-urlencoded, text/plain",
-            b"application/x-www-form-urlencodedx",
-            b"\xff",
-        ] {
-            assert_eq!(form(&[no]), Ok(false), "{no:?}");
-        }
-        assert_eq!(form(&[]), Ok(false));
-        assert_eq!(form(&[b"text/plain", b"application/json"]), Ok(false));
-        for unreadable in ["utf-16", "\"iso-8859-1\"", "", "shift_jis"] {
-            let line = format!("application/x-www-form-urlencoded; charset={unreadable}");
-            assert!(form(&[line.as_bytes()]).is_err(), "{unreadable}");
-        }
-        assert!(form(&[b"text/plain", b"application/x-www-form-urlencoded"]).is_err());
-        assert!(form(&[b"application/x-www-form-urlencoded", b"application/x-www-form-urlencoded"]).is_err());
-    }
 
     #[test]
     fn fields() {

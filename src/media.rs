@@ -1,0 +1,102 @@
+//! What a body says it is.
+
+use std::fmt;
+
+use http::{HeaderMap, header};
+
+/// Whether the body is a form that can be read (RFC 9110 section 8.3.1).
+pub(crate) fn is_form(headers: &HeaderMap) -> Result<bool, UnreadableForm> {
+    let mut lines = headers.get_all(header::CONTENT_TYPE).iter().map(|line| line.as_bytes());
+    let Some(first) = lines.next() else { return Ok(false) };
+    let mut others = lines.peekable();
+    if others.peek().is_some() {
+        // The service behind may believe either line.
+        let form = names_form(first) || others.any(names_form);
+        return if form { Err(UnreadableForm::TwoTypes) } else { Ok(false) };
+    }
+    if !names_form(first) {
+        return Ok(false);
+    }
+    for parameter in first.split(|&b| b == b';').skip(1) {
+        let mut halves = parameter.splitn(2, |&b| b == b'=');
+        let name = halves.next().unwrap_or_default().trim_ascii();
+        let value = halves.next().unwrap_or_default().trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+        if name.eq_ignore_ascii_case(b"charset")
+            && ![&b"utf-8"[..], b"utf8", b"us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+        {
+            return Err(UnreadableForm::NotUtf8);
+        }
+    }
+    Ok(true)
+}
+
+fn names_form(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&b| b == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+/// Why a form is not read as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnreadableForm {
+    TwoTypes,
+    NotUtf8,
+}
+
+impl fmt::Display for UnreadableForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TwoTypes => "the form has two content types",
+            Self::NotUtf8 => "the form is not in UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for UnreadableForm {}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        let form = |lines: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_bytes(line).unwrap());
+            }
+            is_form(&headers).map_err(|error| error.to_string())
+        };
+        for yes in [
+            &b"application/x-www-form-urlencoded"[..],
+            b"Application/X-WWW-Form-Urlencoded;charset=\"utf-8\"",
+            b"application/x-www-form-urlencoded;",
+            b" application/x-www-form-urlencoded ; Charset=UTF-8",
+            b"application/x-www-form-urlencoded; foo=bar; charset=utf8",
+            b"application/x-www-form-urlencoded; \xff",
+        ] {
+            assert_eq!(form(&[yes]), Ok(true), "{yes:?}");
+        }
+        for no in [
+            &b""[..],
+            b"application/json",
+            b"multipart/form-data; boundary=application/x-www-form-urlencoded",
+            b"text/plain; application/x-www-form-urlencoded",
+            b"application/x-www-form-urlencoded, text/plain",
+            b"application/x-www-form-urlencodedx",
+            b"\xff",
+        ] {
+            assert_eq!(form(&[no]), Ok(false), "{no:?}");
+        }
+        assert_eq!(form(&[]), Ok(false));
+        assert_eq!(form(&[b"text/plain", b"application/json"]), Ok(false));
+        for unreadable in ["utf-16", "\"iso-8859-1\"", "", "shift_jis"] {
+            let line = format!("application/x-www-form-urlencoded; charset={unreadable}");
+            assert!(form(&[line.as_bytes()]).is_err(), "{unreadable}");
+        }
+        assert!(form(&[b"text/plain", b"application/x-www-form-urlencoded"]).is_err());
+        assert!(form(&[b"application/x-www-form-urlencoded", b"application/x-www-form-urlencoded"]).is_err());
+    }
+}
