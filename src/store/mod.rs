@@ -7,12 +7,18 @@
 
 mod failures;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sql;
 mod throttle;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use self::memory::{MemoryStore, StoreFull};
+#[cfg(feature = "server")]
+pub(crate) use self::sql::Database;
+#[cfg(feature = "sqlite")]
+pub use self::sql::SqliteStore;
 pub use self::throttle::{InvalidThrottle, Throttle};
 use crate::{BoxError, UserId};
 

@@ -5,9 +5,19 @@
 mod conformance;
 
 use conformance::{NOW, admit, run, s, spend, user};
-use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
+use tower_toopher::store::{Admission, MemoryStore, Spend, SqliteStore, Store, StoreFull, Throttle};
 
 conformance!(memory, MemoryStore::new);
+conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
+conformance!(sqlite_in_a_file, || {
+    // A new file for each test, in the folder that is cleared with the build.
+    let name = format!("store-{}-{:?}.sqlite", std::process::id(), std::thread::current().id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(['(', ')'], ""));
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+    }
+    run(SqliteStore::open(path)).unwrap()
+});
 conformance!(memory_of_one_shard, || MemoryStore::bounded(100));
 
 #[test]

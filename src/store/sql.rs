@@ -1,0 +1,208 @@
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
+
+use super::failures::Failures;
+use super::{Admission, Spend, Store, Throttle};
+use crate::UserId;
+
+/// Keeps failures and spent steps in SQLite: over restarts, and for every process that opens the same file.
+///
+/// Each verb is one transaction that is written to the disk before it is answered. Spent steps that are over are
+/// removed as others are written.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_toopher::store::{SqliteStore, Store, Throttle};
+/// use tower_toopher::UserId;
+/// use std::time::Duration;
+///
+/// let store = SqliteStore::in_memory().await?;
+/// let alice = UserId::new("alice")?;
+/// store.count_attempt(&alice, &Throttle::default(), Duration::from_secs(1_111_111_109)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    database: Database,
+}
+
+/// An open database, with all tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) pool: SqlitePool,
+    /// One in memory lasts as long as a connection to it. The pool's own may end, as with a dropped request.
+    _keeper: Option<Arc<Mutex<SqliteConnection>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, and makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened, or has been made by a newer version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
+        Database::open(path.as_ref()).await.map(Self::on)
+    }
+
+    /// A database that ends with the process.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite fails.
+    pub async fn in_memory() -> Result<Self, sqlx::Error> {
+        Database::in_memory().await.map(Self::on)
+    }
+
+    pub(crate) fn on(database: Database) -> Self {
+        Self { database }
+    }
+
+    async fn attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, sqlx::Error> {
+        // Takes the write lock at once: what is read here is what is written upon.
+        let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?")
+            .bind(user.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let mut failures = match row {
+            None => Failures::default(),
+            Some(row) => Failures {
+                count: row.try_get("count")?,
+                locked_out: row.try_get("locked_out")?,
+                last: from_millis(row.try_get("last")?),
+                until: from_millis(row.try_get("until")?),
+            },
+        };
+        let admission = failures.attempt(throttle, now);
+        sqlx::query(
+            "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, locked_out = excluded.locked_out,
+                last = excluded.last, until = excluded.until",
+        )
+        .bind(user.as_str())
+        .bind(failures.count)
+        .bind(failures.locked_out)
+        .bind(millis(failures.last))
+        .bind(millis(failures.until))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(admission)
+    }
+
+    async fn spend(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, sqlx::Error> {
+        let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let written = sqlx::query(
+            "INSERT INTO spent_steps (user_name, device, step, keep_until) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (user_name, device) DO UPDATE SET step = excluded.step, keep_until = excluded.keep_until
+             WHERE spent_steps.step < excluded.step OR spent_steps.keep_until <= ?5",
+        )
+        .bind(user.as_str())
+        .bind(device)
+        .bind(ordered(step))
+        .bind(millis(keep_until))
+        .bind(millis(now))
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if written == 0 {
+            return Ok(Spend::Replayed);
+        }
+        sqlx::query("DELETE FROM failures WHERE user_name = ?").bind(user.as_str()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(Spend::Fresh)
+    }
+}
+
+impl Store for SqliteStore {
+    type Error = sqlx::Error;
+
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, sqlx::Error> {
+        self.attempt(user, throttle, now).await
+    }
+
+    async fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, sqlx::Error> {
+        self.spend(user, device, step, keep_until, now).await
+    }
+
+    async fn clear_failures(&self, user: &UserId) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM failures WHERE user_name = ?")
+            .bind(user.as_str())
+            .execute(&self.database.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Database {
+    /// Opens a file for several connections. A commit is on the disk when it returns, whatever ends the process.
+    pub(crate) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        Self::migrated(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?, None).await
+    }
+
+    pub(crate) async fn in_memory() -> Result<Self, sqlx::Error> {
+        // Parsed, since only that gives the database a name of its own which several connections share.
+        let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
+        let options = options.foreign_keys(true);
+        let keeper = options.connect().await?;
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Self::migrated(pool, Some(Arc::new(Mutex::new(keeper)))).await
+    }
+
+    async fn migrated(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Self, sqlx::Error> {
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Ok(Self { pool, _keeper: keeper })
+    }
+}
+
+/// Milliseconds, the last one there is for times after it. Rounded up, so that no wait ends early.
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+fn from_millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// The signed integer at the place of the unsigned one.
+fn ordered(step: u64) -> i64 {
+    (step ^ (1 << 63)).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_keep_their_order() {
+        let steps = [0, 1, 37_037_036, i64::MAX as u64, 1 << 63, u64::MAX];
+        assert!(steps.windows(2).all(|pair| ordered(pair[0]) < ordered(pair[1])));
+    }
+}
