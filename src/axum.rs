@@ -1,23 +1,40 @@
 //! [`SecondFactor`] as an axum extractor.
 
 use std::convert::Infallible;
+use std::fmt;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::SecondFactor;
+use crate::{SecondFactor, WithoutSecondFactor};
 
-/// The route has no second factor in front of it: add a [`ToopherLayer`](crate::ToopherLayer). Answered with 500.
+/// Why a handler does not get the [`SecondFactor`] that it wants.
+///
+/// Either no [`ToopherLayer`](crate::ToopherLayer) is in front of its route, which is a mistake of the application and
+/// answered with 500, or the layer was told to let users pass who have none, and this is one: 403.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct MissingSecondFactor;
+pub struct MissingSecondFactor {
+    passed_without: bool,
+}
+
+impl fmt::Display for MissingSecondFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.passed_without {
+            "This needs a second factor, and the account has none."
+        } else {
+            "This handler wants a `SecondFactor`: add a `ToopherLayer` to its route."
+        })
+    }
+}
+
+impl std::error::Error for MissingSecondFactor {}
 
 impl IntoResponse for MissingSecondFactor {
     fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, "This handler wants a `SecondFactor`: add a `ToopherLayer` to its route.")
-            .into_response()
+        let status = if self.passed_without { StatusCode::FORBIDDEN } else { StatusCode::INTERNAL_SERVER_ERROR };
+        (status, self.to_string()).into_response()
     }
 }
 
@@ -26,7 +43,8 @@ impl<S: Sync> FromRequestParts<S> for SecondFactor {
     type Rejection = MissingSecondFactor;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(MissingSecondFactor)
+        let passed_without = parts.extensions.get::<WithoutSecondFactor>().is_some();
+        parts.extensions.get::<Self>().cloned().ok_or(MissingSecondFactor { passed_without })
     }
 }
 

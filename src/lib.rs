@@ -11,6 +11,8 @@ mod media;
 #[cfg(feature = "oauth1")]
 pub mod oauth1;
 mod otp;
+#[cfg(any(feature = "oauth1", feature = "totp"))]
+mod random;
 #[cfg(feature = "totp")]
 pub mod store;
 #[cfg(feature = "totp")]

@@ -17,6 +17,10 @@ pub(crate) fn is_form(headers: &HeaderMap) -> Result<bool, UnreadableForm> {
     if !names_form(first) {
         return Ok(false);
     }
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Err(UnreadableForm::Encoded);
+    }
     for parameter in first.split(|&b| b == b';').skip(1) {
         let mut halves = parameter.splitn(2, |&b| b == b'=');
         let name = halves.next().unwrap_or_default().trim_ascii();
@@ -41,6 +45,7 @@ fn names_form(content_type: &[u8]) -> bool {
 pub(crate) enum UnreadableForm {
     TwoTypes,
     NotUtf8,
+    Encoded,
 }
 
 impl fmt::Display for UnreadableForm {
@@ -48,6 +53,7 @@ impl fmt::Display for UnreadableForm {
         f.write_str(match self {
             Self::TwoTypes => "the form has two content types",
             Self::NotUtf8 => "the form is not in UTF-8",
+            Self::Encoded => "the form is compressed",
         })
     }
 }

@@ -145,7 +145,7 @@ impl Otp {
 
 /// White space, and what cannot be seen but is copied along: the soft hyphen, zero-width and directional marks, the
 /// word joiner, the byte order mark.
-fn is_ignored(c: char) -> bool {
+pub(crate) fn is_ignored(c: char) -> bool {
     c.is_whitespace()
         || matches!(c,
             '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Action, UserId};
@@ -14,16 +15,25 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Trouble is no verdict: a verifier that cannot tell returns an error, and the gate answers 503.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub enum Verdict {
     /// The factor was shown; the request goes on.
     Granted(Factor),
     /// It was not; the request ends.
     Denied(DenyReason),
-    /// A person has been asked; the same request may come again.
+    /// A person has been asked; the same request may come again. Made by [`pending`](Self::pending).
+    #[non_exhaustive]
     Pending {
         /// How long to wait before asking again, where the verifier has an opinion.
         retry_after: Option<Duration>,
     },
+}
+
+impl Verdict {
+    /// A person has been asked; `retry_after` says how long to wait before asking again.
+    pub fn pending(retry_after: Option<Duration>) -> Self {
+        Self::Pending { retry_after }
+    }
 }
 
 /// What kind of factor was shown.
@@ -74,6 +84,8 @@ pub struct SecondFactor {
     user: UserId,
     action: Action,
     factor: Factor,
+    /// What gates further out were shown.
+    earlier: Option<Arc<Self>>,
 }
 
 impl SecondFactor {
@@ -82,7 +94,26 @@ impl SecondFactor {
     /// The gate does this after a grant. Code that puts the value into a request's extensions vouches for it: every
     /// gate further in, for the same user and action, lets that request pass unasked.
     pub fn new(user: UserId, action: impl Into<Action>, factor: Factor) -> Self {
-        Self { user, action: action.into(), factor }
+        Self { user, action: action.into(), factor, earlier: None }
+    }
+
+    /// Keeps what gates further out were shown, for gates further in.
+    pub(crate) fn after(mut self, earlier: Self) -> Self {
+        self.earlier = Some(Arc::new(earlier));
+        self
+    }
+
+    /// Whether a factor was shown for `action` by `user`: this one, or one that a gate further out was shown.
+    #[must_use]
+    pub fn covers(&self, user: &UserId, action: &Action) -> bool {
+        let mut shown = Some(self);
+        while let Some(factor) = shown {
+            if factor.user == *user && factor.action == *action {
+                return true;
+            }
+            shown = factor.earlier.as_deref();
+        }
+        false
     }
 
     /// Who showed the factor.

@@ -155,7 +155,7 @@ async fn a_pass_without_a_factor_is_no_second_factor_to_a_handler() {
             }),
         )
         .layer(layer);
-    assert_eq!(status(&app, "/strict", None).await, 500);
+    assert_eq!(status(&app, "/strict", None).await, 403);
     assert_eq!(status(&app, "/marked", None).await, 200);
 }
 

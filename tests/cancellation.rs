@@ -14,7 +14,7 @@ use common::*;
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceExt};
 use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
-use tower_toopher::totp::{BackupCode, BackupCodeDigest, MemoryPairings, Pairing, Pairings, TotpVerifier};
+use tower_toopher::totp::{BackupCode, BackupCodeDigest, Lookup, MemoryPairings, Pairing, Pairings, TotpVerifier};
 use tower_toopher::{HeaderOrForm, ToopherLayer, UserId};
 
 /// Pends once.
@@ -35,6 +35,10 @@ impl Store for Slow<MemoryStore> {
         let answer = self.0.count_attempt(user, throttle, now).await;
         a_moment().await;
         answer
+    }
+
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), StoreFull> {
+        self.0.take_back_attempt(user, throttle).await
     }
 
     async fn spend_step(
@@ -60,7 +64,7 @@ impl Store for Slow<MemoryStore> {
 impl Pairings for Slow<MemoryPairings> {
     type Error = Infallible;
 
-    async fn find(&self, user: &UserId) -> Result<Option<Pairing>, Infallible> {
+    async fn find(&self, user: &UserId) -> Result<Lookup, Infallible> {
         a_moment().await;
         self.0.find(user).await
     }
@@ -118,7 +122,7 @@ impl Gate {
     fn new(backup_code: &BackupCode) -> Self {
         let (users, store) = (MemoryPairings::new(), MemoryStore::new());
         users.insert(alice(), Pairing::confirmed(k20()));
-        users.set_backup_codes(alice(), [backup_code.digest()]);
+        users.set_backup_codes(alice(), [backup_code.digest(&alice())]);
         let verifier = TotpVerifier::new(Slow(users))
             .unwrap()
             .store(Slow(store.clone()))

@@ -47,6 +47,8 @@ fn cases() -> Vec<Case> {
     empty_header.headers_mut().insert("Toopher-OTP", "".parse().unwrap());
     let mut nobody = request(Some(CODE));
     nobody.extensions_mut().clear();
+    let mut compressed = form(FORM, "otp=081804");
+    compressed.headers_mut().insert("Content-Encoding", "gzip".parse().unwrap());
     let code = || request(Some(CODE));
     vec![
         case(nobody, never, 401, Kind::Unidentified, "unidentified", 0),
@@ -75,8 +77,9 @@ fn cases() -> Vec<Case> {
             1,
         ),
         case(code(), || Verdict::Denied(LockedOut), 429, Kind::LockedOut, "too_many_failures", 1),
-        case(request(None), || Verdict::Pending { retry_after: None }, 202, Kind::Pending, "pending", 1),
+        case(request(None), || Verdict::pending(None), 202, Kind::Pending, "pending", 1),
         case(form(&format!("{FORM}; charset=utf-16"), "otp=1"), never, 400, Kind::UnreadableBody, "body_unreadable", 0),
+        case(compressed, never, 400, Kind::UnreadableBody, "body_unreadable", 0),
         case(form(FORM, &"x".repeat(65_537)), never, 413, Kind::BodyTooLarge, "body_too_large", 0),
     ]
 }
@@ -123,6 +126,11 @@ async fn a_verifier_in_trouble_is_503_whatever_its_error() {
     let failing = Says::new(|_| Err(Unavailable::new("down", Duration::from_millis(1500)).into()));
     let response = ToopherLayer::new(failing).layer(Strict::new(&inner)).oneshot(request(None)).await.unwrap();
     assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+
+    // A wait that cannot be written down is as long as can be.
+    let endless = Says::always(Verdict::Denied(DenyReason::Throttled { retry_after: Duration::MAX }));
+    let response = ToopherLayer::new(endless).layer(Strict::new(&inner)).oneshot(request(None)).await.unwrap();
+    assert_eq!(response.headers()[header::RETRY_AFTER], u64::MAX.to_string());
 
     // An error of another type, and one before the verifier could be called at all.
     let refuses = service_fn(|_| async { Err::<Verdict, _>(std::io::Error::other("refused")) });
@@ -198,6 +206,21 @@ async fn who_passed_an_outer_gate_is_asked_again_only_for_another_action_or_user
 }
 
 #[tokio::test]
+async fn a_gate_within_a_gate_within_a_gate_remembers_all_of_them() {
+    let verifier = Says::new(|attempt| {
+        Ok(attempt.otp().map_or(Verdict::Denied(DenyReason::OtpRequired), |_| Verdict::Granted(Factor::Totp)))
+    });
+    let calls = Calls::default();
+    let layer = |action: &'static str| ToopherLayer::new(verifier.clone()).action(action);
+    let by_x = || tower_toopher::Header::named(http::HeaderName::from_static("x-otp"));
+    let stack = layer("log in").layer(layer("pay").extractor(by_x()).layer(layer("log in").layer(Strict::new(&calls))));
+    let mut request = request(Some(CODE));
+    request.headers_mut().insert("x-otp", "123456".parse().unwrap());
+    assert_eq!(stack.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!((verifier.calls.count(), calls.count()), (2, 1));
+}
+
+#[tokio::test]
 async fn users_without_a_factor_get_what_was_configured() {
     let try_with = |policy| async move {
         let inner = service_fn(|request: Request<Body>| async move {
@@ -223,7 +246,7 @@ async fn users_without_a_factor_get_what_was_configured() {
 #[tokio::test]
 async fn forward_auth_never_says_2xx_unless_granted() {
     let verdicts: [fn() -> Verdict; 3] = [
-        || Verdict::Pending { retry_after: Some(Duration::from_secs(3)) },
+        || Verdict::pending(Some(Duration::from_secs(3))),
         || Verdict::Denied(DenyReason::WrongOtp),
         || Verdict::Denied(DenyReason::NotEnrolled),
     ];
@@ -234,7 +257,9 @@ async fn forward_auth_never_says_2xx_unless_granted() {
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
         let hooked = layer.reject_with(nothing_to_see).layer(Strict::new(&Calls::default()));
-        assert_eq!(hooked.oneshot(request(None)).await.unwrap().status(), 401);
+        let response = hooked.oneshot(request(None)).await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
     }
     let granted = ToopherLayer::new(Says::always(Verdict::Granted(Factor::Totp))).profile(Profile::ForwardAuth);
     let response = granted.layer(Strict::new(&Calls::default())).oneshot(request(None)).await.unwrap();

@@ -32,7 +32,7 @@ async fn the_gate_is_ready_when_neither_inner_nor_verifier_is() {
 async fn a_refused_request_never_touches_an_inner_that_is_not_ready() {
     let denied: [fn() -> Verdict; 3] = [
         || Verdict::Denied(DenyReason::WrongOtp),
-        || Verdict::Pending { retry_after: None },
+        || Verdict::pending(None),
         || Verdict::Denied(DenyReason::Throttled { retry_after: Duration::from_secs(1) }),
     ];
     for verdict in denied {

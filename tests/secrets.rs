@@ -41,10 +41,11 @@ async fn debug_of_everything_that_touches_a_secret() {
     let enrolment = Enrolment::with_totp("issuer", "account", k20()).unwrap();
     let (verifier, _, users) = totp_verifier();
     let codes = BackupCode::generate().unwrap();
-    users.set_backup_codes(alice(), codes.iter().map(BackupCode::digest));
-    let confirmed = verifier.confirm(&alice(), enrolment.pairing(), &otp).await.unwrap();
+    users.set_backup_codes(alice(), codes.iter().map(|code| code.digest(&alice())));
+    let confirmed = verifier.confirm(&alice(), &enrolment.pairing(), &otp).await.unwrap();
     assert!(matches!(confirmed, Confirmation::Confirmed(_)));
-    let attempt = Attempt::new(alice(), "log in").with_otp(Some(otp.clone()));
+    let terminal = Terminal::new("laptop").with_discriminator(BASE32);
+    let attempt = Attempt::new(alice(), "log in").with_otp(Some(otp.clone())).with_terminal(Some(terminal));
     let verifying = verifier.clone().call(attempt.clone());
     let verdict = verifying.await.unwrap();
     let layer = ToopherLayer::new(verifier.clone()).extractor(HeaderOrForm::default());
@@ -60,7 +61,7 @@ async fn debug_of_everything_that_touches_a_secret() {
     shows_nothing(&(MemoryStore::new(), Throttle::default(), Window::default(), MemoryPairings::new()));
     shows_nothing(&Pairing::confirmed(Totp::new(secret)));
     for code in &codes {
-        let shown = format!("{code:?} {:?}", code.digest());
+        let shown = format!("{code:?} {:?}", code.digest(&alice()));
         assert!(!shown.contains(&code.to_string()) && !shown.contains("["), "{shown}");
     }
 

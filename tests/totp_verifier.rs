@@ -12,7 +12,8 @@ use common::*;
 use tower::{Layer, Service, ServiceExt};
 use tower_toopher::store::{Admission, MemoryStore, Spend, Store, StoreFull, Throttle};
 use tower_toopher::totp::{
-    BackupCode, BackupCodeDigest, Confirmation, Enrolment, MemoryPairings, Pairing, Pairings, TotpVerifier, Window,
+    BackupCode, BackupCodeDigest, Confirmation, Enrolment, Lookup, MemoryPairings, Pairing, Pairings, TotpVerifier,
+    Window,
 };
 use tower_toopher::{Attempt, BoxError, DenyReason, Factor, RejectionKind, ToopherLayer, UserId, Verdict};
 
@@ -34,6 +35,7 @@ async fn send_as<P: Pairings, S: Store>(
 const TOTP: Verdict = Verdict::Granted(Factor::Totp);
 const WRONG: Verdict = Verdict::Denied(DenyReason::WrongOtp);
 const REPLAYED: Verdict = Verdict::Denied(DenyReason::ReplayedOtp);
+const UNKNOWN: Verdict = Verdict::Denied(DenyReason::UnknownUser);
 const NOT_ENROLLED: Verdict = Verdict::Denied(DenyReason::NotEnrolled);
 
 #[tokio::test]
@@ -122,15 +124,17 @@ async fn windows_decide_which_neighbours_pass() {
 async fn who_is_not_enrolled_is_refused_and_throttled_like_anybody() {
     let (verifier, _, users) = totp_verifier();
     users.insert(user("pending"), Pairing::unconfirmed(k20()));
-    for id in ["nobody", "pending"] {
+    users.insert_user(user("new"));
+    for (id, verdict) in [("nobody", UNKNOWN), ("pending", NOT_ENROLLED), ("new", NOT_ENROLLED)] {
         for _ in 0..5 {
-            assert_eq!(send_as(&verifier, user(id), CODE).await.unwrap(), NOT_ENROLLED);
+            assert_eq!(send_as(&verifier, user(id), CODE).await.unwrap(), verdict);
         }
         let sixth = send_as(&verifier, user(id), CODE).await.unwrap();
         assert_eq!(sixth, Verdict::Denied(DenyReason::Throttled { retry_after: Duration::from_secs(30) }));
     }
     let without = |id| verifier.clone().call(Attempt::new(user(id), "log in"));
-    assert_eq!(without("nobody").await.unwrap(), NOT_ENROLLED);
+    assert_eq!(without("nobody").await.unwrap(), UNKNOWN);
+    assert_eq!(without("new").await.unwrap(), NOT_ENROLLED);
     assert_eq!(without("alice").await.unwrap(), Verdict::Denied(DenyReason::OtpRequired));
 }
 
@@ -144,7 +148,7 @@ async fn enrolment_from_the_qr_code_to_the_first_login() {
     let confirm = |otp: &str| {
         let (verifier, bob, otp) = (verifier.clone(), bob.clone(), otp.parse().unwrap());
         let pairing = enrolment.pairing();
-        async move { verifier.confirm(&bob, pairing, &otp).await.unwrap() }
+        async move { verifier.confirm(&bob, &pairing, &otp).await.unwrap() }
     };
     assert!(matches!(confirm("000000").await, Confirmation::Denied(DenyReason::WrongOtp)));
     assert!(matches!(confirm("AAAABBBBCCCCDDDD").await, Confirmation::Denied(DenyReason::WrongOtp)));
@@ -196,8 +200,8 @@ async fn after_a_hundred_failures_an_administrator_unlocks() {
 async fn backup_codes_pass_once_and_forgive_failures_and_guessing_them_is_throttled() {
     let (verifier, _, users) = totp_verifier();
     let codes = BackupCode::generate().unwrap();
-    users.set_backup_codes(alice(), codes.iter().map(BackupCode::digest));
-    users.set_backup_codes(user("nobody"), codes.iter().map(BackupCode::digest));
+    users.set_backup_codes(alice(), codes.iter().map(|code| code.digest(&alice())));
+    users.set_backup_codes(user("nobody"), codes.iter().map(|code| code.digest(&user("nobody"))));
     let first = codes[0].to_string();
     for _ in 0..4 {
         assert_eq!(send(&verifier, "0000-0000-0000-0000").await.unwrap(), WRONG);
@@ -273,6 +277,10 @@ impl Store for Failing {
         if self.at == 0 { Err(Down) } else { Ok(self.store.count_attempt(user, throttle, now).await?) }
     }
 
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), Down> {
+        if self.at == 3 { Err(Down) } else { Ok(self.store.take_back_attempt(user, throttle).await?) }
+    }
+
     async fn spend_step(
         &self,
         user: &UserId,
@@ -297,13 +305,130 @@ async fn a_store_that_fails_is_an_error_at_every_verb_and_burns_no_code() {
         users.set_backup_codes(alice(), []);
         verifier.store(Failing { store: store.clone(), at })
     };
-    for verb in [0, 1] {
+    // More often than an account has attempts: what could not be verified is taken back.
+    for verb in [0, 1].repeat(60) {
         let error = send(&at(verb), CODE).await.unwrap_err();
         assert!(error.is_store(), "{verb}");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the store is down");
     }
     assert!(at(2).unlock(&alice()).await.is_err());
     assert_eq!(send(&at(9), CODE).await.unwrap(), TOTP);
+}
+
+#[tokio::test]
+async fn when_the_failures_cannot_be_forgotten_a_redeemed_backup_code_still_counts() {
+    let (verifier, _, users) = totp_verifier();
+    let code = BackupCode::generate_count(1).unwrap().remove(0);
+    users.set_backup_codes(alice(), [code.digest(&alice())]);
+    let verifier = verifier.store(Failing { store: MemoryStore::new(), at: 2 });
+    assert_eq!(send(&verifier, &code.to_string()).await.unwrap(), Verdict::Granted(Factor::BackupCode));
+    assert_eq!(send(&verifier, &code.to_string()).await.unwrap(), WRONG);
+}
+
+#[tokio::test]
+async fn one_secret_under_two_names_is_spent_under_both() {
+    let (verifier, ..) = totp_verifier();
+    let pairings = ["a", "b"].map(|device| Pairing::confirmed(k20()).device(device));
+    let reversed = [pairings[1].clone(), pairings[0].clone()];
+    let otp = CODE.parse().unwrap();
+    let verify = |pairings: Vec<Pairing>| {
+        let (verifier, otp) = (&verifier, &otp);
+        async move { verifier.verify_otp(&alice(), &pairings, otp).await.unwrap() }
+    };
+    assert_eq!(verify(pairings.to_vec()).await, TOTP);
+    assert_eq!(verify(pairings.to_vec()).await, REPLAYED);
+    assert_eq!(verify(reversed.to_vec()).await, REPLAYED);
+    assert_eq!(verify(vec![pairings[1].clone()]).await, REPLAYED);
+    let unconfirmed = vec![Pairing::unconfirmed(k20()).device("c")];
+    assert_eq!(verify(unconfirmed).await, NOT_ENROLLED);
+}
+
+#[tokio::test]
+async fn verifiers_with_other_windows_share_what_is_spent() {
+    let (verifier, clock, _) = totp_verifier();
+    let store = Arc::new(MemoryStore::bounded(2));
+    let strict = verifier.clone().store(store.clone()).window(Window::CURRENT);
+    let lax = verifier.store(store).window(Window::new(10, 10).unwrap());
+    assert_eq!(send(&strict, CODE).await.unwrap(), TOTP);
+    for _ in 0..11 {
+        assert_eq!(send(&lax, CODE).await.unwrap(), REPLAYED);
+        lax.unlock(&alice()).await.unwrap();
+        clock.advance(30);
+    }
+}
+
+/// Its clock moves on while it counts, or while it spends, as it does for whoever waits for a slow database.
+#[derive(Clone)]
+struct Slow {
+    store: MemoryStore,
+    clock: Clock,
+    counting: u64,
+    spending: u64,
+}
+
+impl Store for Slow {
+    type Error = StoreFull;
+
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, StoreFull> {
+        let admission = self.store.count_attempt(user, throttle, now).await;
+        self.clock.advance(self.counting);
+        admission
+    }
+
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), StoreFull> {
+        self.store.take_back_attempt(user, throttle).await
+    }
+
+    async fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, StoreFull> {
+        self.clock.advance(self.spending);
+        self.store.spend_step(user, device, step, keep_until, now).await
+    }
+
+    async fn clear_failures(&self, user: &UserId) -> Result<(), StoreFull> {
+        self.store.clear_failures(user).await
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_ages_while_the_store_takes_its_time_is_refused() {
+    for (counting, spending, verdict) in [(0, 0, TOTP), (30, 0, TOTP), (400, 0, WRONG), (0, 400, WRONG)] {
+        let (verifier, clock, _) = totp_verifier();
+        let verifier = verifier.store(Slow { store: MemoryStore::new(), clock, counting, spending });
+        assert_eq!(send(&verifier, CODE).await.unwrap(), verdict, "{counting} {spending}");
+    }
+}
+
+#[tokio::test]
+async fn with_no_room_to_spend_a_right_code_and_a_wrong_one_look_alike() {
+    let (verifier, _, users) = totp_verifier();
+    users.insert(user("bob"), Pairing::confirmed(k20()));
+    let verifier = verifier.store(MemoryStore::bounded(1));
+    assert_eq!(send_as(&verifier, user("bob"), CODE).await.unwrap(), TOTP);
+    assert!(send(&verifier, CODE).await.unwrap_err().is_store());
+    assert!(send(&verifier, "000000").await.unwrap_err().is_store());
+}
+
+#[tokio::test]
+async fn a_new_enrolment_takes_nobodys_place_before_it_is_confirmed() {
+    let (verifier, clock, users) = totp_verifier();
+    let enrolment = Enrolment::new("Example", "alice").unwrap();
+    users.insert(alice(), enrolment.pairing().device("new"));
+    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    let new = users.unconfirmed(&alice()).unwrap();
+    let confirmation = verifier.confirm(&alice(), &new, &new.totp().code_at(clock.now())).await.unwrap();
+    let Confirmation::Confirmed(new) = confirmation else { panic!("not confirmed") };
+    users.insert(alice(), new.clone());
+    assert!(users.unconfirmed(&alice()).is_none());
+    clock.set(T + 2);
+    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), WRONG);
+    assert_eq!(send(&verifier, new.totp().code_at(clock.now()).as_str()).await.unwrap(), TOTP);
 }
 
 /// A user table that is down at first.
@@ -315,7 +440,7 @@ struct Flaky {
 impl Pairings for Flaky {
     type Error = &'static str;
 
-    async fn find(&self, user: &UserId) -> Result<Option<Pairing>, &'static str> {
+    async fn find(&self, user: &UserId) -> Result<Lookup, &'static str> {
         if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
             return Err("the database is down");
         }
@@ -323,7 +448,7 @@ impl Pairings for Flaky {
     }
 
     async fn redeem_backup_code(&self, _: &UserId, _: &BackupCodeDigest) -> Result<bool, &'static str> {
-        Ok(false)
+        Err("the table of backup codes is down")
     }
 }
 
@@ -335,6 +460,9 @@ async fn a_user_table_that_is_down_locks_nobody_out() {
     let verifier = TotpVerifier::new(table).unwrap().clock(|| UNIX_EPOCH + Duration::from_secs(T));
     for _ in 0..50 {
         assert!(send(&verifier, CODE).await.unwrap_err().is_pairings());
+    }
+    for _ in 0..150 {
+        assert!(send(&verifier, "AAAA-BBBB-CCCC-DDDD").await.unwrap_err().is_pairings());
     }
     assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::util::Oneshot;
 use tower_service::Service;
@@ -118,6 +118,10 @@ where
     let mut response = reject.reject(rejection, parts);
     if policy.profile == Profile::ForwardAuth && response.status().is_success() {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
+        // Every 401 has one (RFC 9110 section 15.5.2).
+        if let Some(challenge) = policy.challenge_at_least(rejection) {
+            response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
+        }
     }
     response.extensions_mut().insert(rejection.clone());
     response
@@ -170,7 +174,12 @@ where
                     let rejection = match verdict {
                         Ok(Verdict::Granted(factor)) => {
                             request.extensions_mut().remove::<WithoutSecondFactor>();
-                            request.extensions_mut().insert(SecondFactor::new(user, action, factor));
+                            let shown = SecondFactor::new(user, action, factor);
+                            let shown = match request.extensions_mut().remove::<SecondFactor>() {
+                                None => shown,
+                                Some(earlier) => shown.after(earlier),
+                            };
+                            request.extensions_mut().insert(shown);
                             None
                         }
                         Ok(Verdict::Denied(reason)) => match policy.denied(reason, otp_given) {

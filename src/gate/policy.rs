@@ -170,8 +170,7 @@ impl Policy {
             ActionPolicy::Chosen(choose) => choose(parts),
         };
         if let Some(shown) = parts.extensions.get::<SecondFactor>()
-            && *shown.user() == user
-            && *shown.action() == action
+            && shown.covers(&user, &action)
         {
             return Admission::Pass;
         }
@@ -237,6 +236,11 @@ impl Policy {
         }
         rejection.source = Some(error.into());
         rejection
+    }
+
+    /// The challenge of `rejection`, or the plain one where it has none of its own.
+    pub(super) fn challenge_at_least(&self, rejection: &Rejection) -> Option<HeaderValue> {
+        rejection.www_authenticate.clone().or_else(|| self.challenges.of(&problem::OTP_REQUIRED))
     }
 
     fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {

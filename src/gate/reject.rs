@@ -108,7 +108,7 @@ impl Rejection {
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110 section 10.2.3), rounded up so that the wait is over when they are.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
@@ -162,7 +162,7 @@ where
 ///
 /// The inner service's response body must be `From<Bytes>`, as axum's `Body` and `Full<Bytes>` are.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_structs, reason = "a hook may fall back on it by its name")]
 pub struct ProblemJson;
 
 impl<B: From<Bytes>> Reject<B> for ProblemJson {

@@ -4,6 +4,7 @@ use http::HeaderValue;
 
 use super::base::encode;
 use super::{BaseUri, Credentials, Signable};
+pub use crate::random::NoRandomness;
 
 /// The parameters of the protocol but the signature. There is no token.
 fn protocol<'a>(credentials: &'a Credentials, nonce: &'a str, timestamp: &'a str) -> [(&'static str, &'a str); 5] {
@@ -20,10 +21,10 @@ fn protocol<'a>(credentials: &'a Credentials, nonce: &'a str, timestamp: &'a str
 ///
 /// # Errors
 ///
-/// When the system has none to give.
-pub fn nonce() -> Result<String, getrandom::Error> {
+/// [`NoRandomness`] when the system has none to give.
+pub fn nonce() -> Result<String, NoRandomness> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
+    crate::random::fill(&mut bytes)?;
     Ok(data_encoding::HEXLOWER.encode(&bytes))
 }
 

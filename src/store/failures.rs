@@ -2,28 +2,33 @@ use std::time::Duration;
 
 use super::{Admission, Throttle};
 
-/// The failures in a row of one user. Every store counts by [`attempt`](Self::attempt), and only how it keeps the
-/// result, and makes the step from one to the next atomic, is its own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Failures {
-    pub(super) count: u32,
+/// The failures in a row of one user, and the rules by which they are counted.
+///
+/// Every store counts by [`attempt`](Self::attempt) and [`take_back`](Self::take_back). Only how it keeps the fields,
+/// and makes reading, counting and writing one atomic step, is its own. Times are since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failures {
+    /// How many there are.
+    pub count: u32,
     /// Whether only an administrator ends this.
-    pub(super) locked_out: bool,
+    pub locked_out: bool,
     /// When the last one was counted.
-    pub(super) last: Duration,
+    pub last: Duration,
     /// Nothing is admitted before.
-    pub(super) until: Duration,
+    pub until: Duration,
 }
 
 impl Failures {
     /// Counts an attempt, if it is admitted.
-    pub(super) fn attempt(&mut self, throttle: &Throttle, now: Duration) -> Admission {
+    pub fn attempt(&mut self, throttle: &Throttle, now: Duration) -> Admission {
         if self.is_over(now) {
             *self = Self::default();
         }
         // A clock that was set back must not make a wait longer than any wait is.
         self.until = self.until.min(now.saturating_add(throttle.max_delay()));
-        if self.count >= throttle.lock_after() {
+        // Once locked out stays so, even under a throttle that would not have locked yet.
+        if self.locked_out || self.count >= throttle.lock_after() {
             self.locked_out = true;
             return Admission::LockedOut;
         }
@@ -39,11 +44,22 @@ impl Failures {
         Admission::Admitted
     }
 
-    pub(super) fn is_over(&self, now: Duration) -> bool {
+    /// Takes back an attempt that was counted and could then not be verified.
+    pub fn take_back(&mut self, throttle: &Throttle) {
+        self.count = self.count.saturating_sub(1);
+        self.locked_out = self.count >= throttle.lock_after();
+        self.until = self.until.min(self.last.saturating_add(throttle.delay_after(self.count)));
+    }
+
+    /// Whether they are old enough to be forgotten.
+    #[must_use]
+    pub fn is_over(&self, now: Duration) -> bool {
         !self.locked_out && now.saturating_sub(self.last) > Throttle::FORGET_AFTER
     }
 
-    pub(super) fn is_active(&self, now: Duration) -> bool {
+    /// Whether nothing is admitted at the moment.
+    #[must_use]
+    pub fn is_active(&self, now: Duration) -> bool {
         self.locked_out || self.until > now
     }
 }

@@ -33,7 +33,7 @@ pub struct MemoryStore {
 struct Table {
     shards: Box<[Mutex<Shard>]>,
     shard_capacity: usize,
-    // Two independent keys: nobody outside can find, or aim at, two names with one hash.
+    // Keys that nobody outside knows, so that nobody can aim at two names with one hash.
     hashers: [RandomState; 2],
 }
 
@@ -61,7 +61,7 @@ impl MemoryStore {
     /// A store for at most `capacity` users with failures, and as many devices with spent steps (but at least one of
     /// each).
     ///
-    /// A spent step stays for some minutes, so the capacity bounds how many users can log in within that time.
+    /// A spent step stays for 42 periods (21 minutes at 30 seconds), so the capacity bounds how many users can log in within that time.
     #[must_use]
     pub fn bounded(capacity: usize) -> Self {
         let shards = (capacity / SHARD_MIN).clamp(1, MAX_SHARDS);
@@ -101,6 +101,9 @@ impl Table {
 
     fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, StoreFull> {
         let (key, mut shard) = self.user(user);
+        // What could not be spent is not verified: were only the right code refused for want of room, that would show
+        // which one it is.
+        make_room_for_a_step(&mut shard.steps, self.shard_capacity, now)?;
         if !shard.failures.contains_key(&key) && shard.failures.len() >= self.shard_capacity {
             make_room(&mut shard.failures, now)?;
         }
@@ -119,14 +122,9 @@ impl Table {
         let key = self.key((user.as_str(), device));
         match shard.steps.get_mut(&key) {
             Some(spent) if spent.keep_until > now && spent.step >= step => return Ok(Spend::Replayed),
-            Some(spent) => *spent = SpentStep { step, keep_until },
+            Some(spent) => *spent = SpentStep { step, keep_until: keep_until.max(spent.keep_until) },
             None => {
-                if shard.steps.len() >= self.shard_capacity {
-                    shard.steps.retain(|_, spent| spent.keep_until > now);
-                    if shard.steps.len() >= self.shard_capacity {
-                        return Err(StoreFull);
-                    }
-                }
+                make_room_for_a_step(&mut shard.steps, self.shard_capacity, now)?;
                 shard.steps.insert(key, SpentStep { step, keep_until });
             }
         }
@@ -135,12 +133,19 @@ impl Table {
     }
 }
 
-/// Takes out what is over; if that is nothing, an eighth of those that are not locked at the moment, those with the
+fn make_room_for_a_step(steps: &mut HashMap<Key, SpentStep>, capacity: usize, now: Duration) -> Result<(), StoreFull> {
+    if steps.len() >= capacity {
+        steps.retain(|_, spent| spent.keep_until > now);
+    }
+    if steps.len() >= capacity { Err(StoreFull) } else { Ok(()) }
+}
+
+/// Takes out what is over; if that is little, an eighth of those that are not locked at the moment, those with the
 /// fewest and oldest failures first. Each scan makes room for many, so a flood pays for it once in a while.
 fn make_room(failures: &mut HashMap<Key, Failures>, now: Duration) -> Result<(), StoreFull> {
     let before = failures.len();
     failures.retain(|_, entry| !entry.is_over(now));
-    if failures.len() < before {
+    if before - failures.len() > before / 16 {
         return Ok(());
     }
     let mut evictable: Vec<(u32, Duration, Key)> = failures
@@ -149,7 +154,7 @@ fn make_room(failures: &mut HashMap<Key, Failures>, now: Duration) -> Result<(),
         .map(|(key, entry)| (entry.count, entry.last, *key))
         .collect();
     if evictable.is_empty() {
-        return Err(StoreFull);
+        return if failures.len() < before { Ok(()) } else { Err(StoreFull) };
     }
     let out = evictable.len().div_ceil(8);
     evictable.select_nth_unstable(out - 1);
@@ -185,6 +190,18 @@ impl Store for MemoryStore {
         now: Duration,
     ) -> impl Future<Output = Result<Spend, StoreFull>> + Send {
         std::future::ready(self.table.spend_step(user, device, step, keep_until, now))
+    }
+
+    fn take_back_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+    ) -> impl Future<Output = Result<(), StoreFull>> + Send {
+        let (key, mut shard) = self.table.user(user);
+        if let Some(failures) = shard.failures.get_mut(&key) {
+            failures.take_back(throttle);
+        }
+        std::future::ready(Ok(()))
     }
 
     fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), StoreFull>> + Send {

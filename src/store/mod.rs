@@ -12,8 +12,10 @@ mod sql;
 mod throttle;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::failures::Failures;
 pub use self::memory::{MemoryStore, StoreFull};
 #[cfg(feature = "server")]
 pub(crate) use self::sql::Database;
@@ -46,11 +48,24 @@ pub trait Store: Send + Sync + 'static {
         now: Duration,
     ) -> impl Future<Output = Result<Admission, Self::Error>> + Send;
 
+    /// Takes back one attempt that was counted and could then not be verified, because a backend failed, in one atomic
+    /// step. Without it, a database that is down for a while would lock its users out.
+    ///
+    /// # Errors
+    ///
+    /// When it is not certain that it was taken back. It counts as a failure then.
+    fn take_back_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
     /// Spends a time step of the user's `device`, if neither it nor a later one of that device is spent yet, in one
     /// atomic step. When it is fresh, the user's failures are forgotten.
     ///
     /// The record is kept until `keep_until` at least, which lies behind the last moment at which a code of that step
-    /// could be accepted. It holds the step and never the code, whose spelling is not unique.
+    /// could be accepted; a record that is there already is never shortened. It holds the step and never the code, whose
+    /// spelling is not unique.
     ///
     /// # Errors
     ///
@@ -72,9 +87,46 @@ pub trait Store: Send + Sync + 'static {
     fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
+impl<S: Store> Store for Arc<S> {
+    type Error = S::Error;
+
+    fn count_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+        now: Duration,
+    ) -> impl Future<Output = Result<Admission, S::Error>> + Send {
+        S::count_attempt(self, user, throttle, now)
+    }
+
+    fn take_back_attempt(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+    ) -> impl Future<Output = Result<(), S::Error>> + Send {
+        S::take_back_attempt(self, user, throttle)
+    }
+
+    fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> impl Future<Output = Result<Spend, S::Error>> + Send {
+        S::spend_step(self, user, device, step, keep_until, now)
+    }
+
+    fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), S::Error>> + Send {
+        S::clear_failures(self, user)
+    }
+}
+
 /// Whether an attempt may be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub enum Admission {
     /// It may, and has been counted.
     Admitted,
@@ -90,6 +142,7 @@ pub enum Admission {
 /// Whether a code was still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub enum Spend {
     /// It was, and is spent now.
     Fresh,

@@ -63,7 +63,8 @@ impl SqliteStore {
         Self { database }
     }
 
-    async fn attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, sqlx::Error> {
+    /// Reads the failures of `user`, changes them, and writes them, in one transaction.
+    async fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Failures) -> T) -> Result<T, sqlx::Error> {
         // Takes the write lock at once: what is read here is what is written upon.
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?")
@@ -79,7 +80,7 @@ impl SqliteStore {
                 until: from_millis(row.try_get("until")?),
             },
         };
-        let admission = failures.attempt(throttle, now);
+        let outcome = change(&mut failures);
         sqlx::query(
             "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, locked_out = excluded.locked_out,
@@ -93,7 +94,7 @@ impl SqliteStore {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(admission)
+        Ok(outcome)
     }
 
     async fn spend(
@@ -107,7 +108,8 @@ impl SqliteStore {
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         let written = sqlx::query(
             "INSERT INTO spent_steps (user_name, device, step, keep_until) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (user_name, device) DO UPDATE SET step = excluded.step, keep_until = excluded.keep_until
+             ON CONFLICT (user_name, device) DO UPDATE SET step = excluded.step,
+                keep_until = max(excluded.keep_until, spent_steps.keep_until)
              WHERE spent_steps.step < excluded.step OR spent_steps.keep_until <= ?5",
         )
         .bind(user.as_str())
@@ -131,7 +133,11 @@ impl Store for SqliteStore {
     type Error = sqlx::Error;
 
     async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, sqlx::Error> {
-        self.attempt(user, throttle, now).await
+        self.change(user, |failures| failures.attempt(throttle, now)).await
+    }
+
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), sqlx::Error> {
+        self.change(user, |failures| failures.take_back(throttle)).await
     }
 
     async fn spend_step(

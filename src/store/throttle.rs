@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The most failures in a row that any policy allows (NIST SP 800-63B section 5.2.2).
+/// The most failures in a row that any policy allows (NIST SP 800-63B, revision 3, section 5.2.2).
 const MAX_IN_A_ROW: u32 = 100;
 const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,7 +21,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    /// How long after the last of them failures are forgotten, unless the account is locked out: a year.
+    pub const FORGET_AFTER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
     /// A policy of `free` failures without a wait, waits that double from `first_delay` up to `max_delay`, and a lock
     /// that only an administrator lifts after `lock_after` failures in a row.
@@ -54,6 +55,12 @@ impl Throttle {
     #[must_use]
     pub fn lock_after(&self) -> u32 {
         self.lock_after
+    }
+
+    /// The first wait.
+    #[must_use]
+    pub fn first_delay(&self) -> Duration {
+        self.first_delay
     }
 
     /// The longest wait.

@@ -6,7 +6,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::otp::BACKUP_CODE_ALPHABET;
-use crate::{Otp, OtpKind};
+use crate::random::NoRandomness;
+use crate::{Otp, OtpKind, UserId};
 
 const DEFAULT_COUNT: usize = 10;
 /// 80 bits: sixteen characters of five.
@@ -25,15 +26,17 @@ impl BackupCode {
     /// Makes ten codes.
     ///
     /// ```
+    /// use tower_toopher::UserId;
     /// use tower_toopher::totp::BackupCode;
     ///
+    /// let alice = UserId::new("alice")?;
     /// let codes = BackupCode::generate()?;
     /// for code in &codes {
     ///     println!("{code}"); // to the user, once
     /// }
-    /// let stored: Vec<_> = codes.iter().map(BackupCode::digest).collect();
+    /// let stored: Vec<_> = codes.iter().map(|code| code.digest(&alice)).collect();
     /// # assert_eq!(stored.len(), 10);
-    /// # Ok::<(), tower_toopher::totp::NoRandomness>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -57,15 +60,15 @@ impl BackupCode {
 
     fn one(encoding: &Encoding) -> Result<Self, NoRandomness> {
         let mut random = Zeroizing::new([0; RANDOM_BYTES]);
-        getrandom::fill(&mut *random).map_err(|_| NoRandomness)?;
+        crate::random::fill(&mut *random)?;
         let text = Zeroizing::new(encoding.encode(&*random));
         Otp::parse(text.as_bytes()).map(Self).map_err(|_| NoRandomness)
     }
 
-    /// What is stored.
+    /// What is stored for `user`.
     #[must_use]
-    pub fn digest(&self) -> BackupCodeDigest {
-        BackupCodeDigest::of(&self.0)
+    pub fn digest(&self, user: &UserId) -> BackupCodeDigest {
+        BackupCodeDigest::of(user, &self.0)
     }
 }
 
@@ -87,17 +90,19 @@ impl fmt::Debug for BackupCode {
     }
 }
 
-/// The SHA-256 digest of a backup code, which is what is stored.
+/// The SHA-256 digest of a backup code and its user, which is what is stored.
 ///
-/// A plain hash is enough where the input has 80 random bits: there is nothing to guess from a list. Comparison is in
-/// constant time.
+/// The user is the salt: a list of a million users is no easier to search than that of one, and that one has 80 random
+/// bits. The digests of an account whose [`UserId`] changes are void. Comparison is in constant time.
 #[derive(Clone, Copy)]
 pub struct BackupCodeDigest([u8; 32]);
 
 impl BackupCodeDigest {
-    pub(super) fn of(otp: &Otp) -> Self {
+    pub(super) fn of(user: &UserId, otp: &Otp) -> Self {
         debug_assert_eq!(otp.kind(), OtpKind::BackupCode);
-        Self(Sha256::new().chain_update(DOMAIN).chain_update(otp.as_str()).finalize().into())
+        // The code has a fixed length, so no other user and code make the same text.
+        let text = Sha256::new().chain_update(DOMAIN).chain_update(otp.as_str()).chain_update(user.as_str());
+        Self(text.finalize().into())
     }
 
     /// A digest that is no code's.
@@ -132,19 +137,6 @@ impl fmt::Debug for BackupCodeDigest {
     }
 }
 
-/// The operating system had no random numbers to give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NoRandomness;
-
-impl fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the operating system gave no random numbers")
-    }
-}
-
-impl std::error::Error for NoRandomness {}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -161,7 +153,9 @@ mod tests {
             assert_eq!(text.len(), 19);
             for spelling in [text.clone(), text.to_lowercase(), text.replace('-', " "), text.replace('-', "")] {
                 let typed: Otp = spelling.parse().unwrap();
-                assert_eq!(BackupCodeDigest::of(&typed), code.digest());
+                let (alice, bob) = (UserId::new("alice").unwrap(), UserId::new("bob").unwrap());
+                assert_eq!(BackupCodeDigest::of(&alice, &typed), code.digest(&alice));
+                assert_ne!(code.digest(&alice), code.digest(&bob));
             }
         }
     }

@@ -97,7 +97,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Only the present step, as OWASP ASVS 5.0 section 6.6 asks for short lifetimes. A code that is typed as it
+    /// Only the present step, the 30 seconds that OWASP ASVS 5.0 asks for (6.5.5). A code that is typed as it
     /// changes is refused.
     pub const CURRENT: Self = Self { past: 0, future: 0 };
     /// The present step and the one before it: the one step of delay that RFC 6238 section 5.2 recommends.
@@ -112,6 +112,14 @@ impl Window {
     /// [`InvalidWindow`] when either is more than ten.
     pub const fn new(past: u8, future: u8) -> Result<Self, InvalidWindow> {
         if past > MAX_REACH || future > MAX_REACH { Err(InvalidWindow) } else { Ok(Self { past, future }) }
+    }
+
+    /// The widest there is.
+    pub(super) const WIDEST: Self = Self { past: MAX_REACH, future: MAX_REACH };
+
+    /// Whether `step` lies before the window around `present`.
+    pub(super) fn is_past(self, step: u64, present: u64) -> bool {
+        step < present.saturating_sub(u64::from(self.past))
     }
 
     /// How many steps there are.

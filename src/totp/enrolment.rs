@@ -4,6 +4,7 @@ use form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::{Pairing, Secret, SecretError, Totp};
+use crate::otp::is_ignored;
 
 /// The longest URI that is made. Its QR code is about the densest that phones read from a screen.
 const MAX_URI: usize = 1000;
@@ -32,8 +33,8 @@ pub struct Enrolment {
 impl Enrolment {
     /// Makes a secret for `account` at `issuer`, with SHA-1, six digits and 30 seconds, which every app computes.
     ///
-    /// Both names are shown in the app. Any text will do; colons in the issuer, and control characters in either,
-    /// become spaces, since apps split the label at its first colon.
+    /// Both names are shown in the app. Any text will do; colons become spaces, since apps split the label at a colon,
+    /// and so do control characters and invisible ones.
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl Enrolment {
     ///
     /// As [`new`](Self::new).
     pub fn with_totp(issuer: &str, account: &str, totp: Totp) -> Result<Self, EnrolmentError> {
-        let (issuer, account) = (displayed(issuer, ":"), displayed(account, ""));
+        let (issuer, account) = (displayed(issuer), displayed(account));
         if issuer.is_empty() || account.is_empty() {
             return Err(EnrolmentError::BlankName);
         }
@@ -110,8 +111,8 @@ impl Enrolment {
 }
 
 /// The name as apps can show it.
-fn displayed(name: &str, also_blank: &str) -> String {
-    let blank = |c: char| c.is_whitespace() || c.is_control() || also_blank.contains(c);
+fn displayed(name: &str) -> String {
+    let blank = |c: char| c == ':' || c.is_control() || is_ignored(c);
     name.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -125,7 +126,7 @@ fn percent_encode(text: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnrolmentError {
-    /// The issuer or the account is empty, or nothing but blanks (and, in the issuer, colons).
+    /// The issuer or the account is empty, or nothing but blanks and colons.
     BlankName,
     /// The names are too long for a QR code that can be scanned.
     TooLong,
@@ -170,7 +171,7 @@ mod tests {
         for (issuer, account, label, parameter) in [
             ("Example Bank", "alice@example.com", "Example%20Bank:alice%40example.com", "Example%20Bank"),
             ("A&B=C?D#E/F", "a+b", "A%26B%3DC%3FD%23E%2FF:a%2Bb", "A%26B%3DC%3FD%23E%2FF"),
-            ("Big: Corp", "x:y", "Big%20Corp:x%3Ay", "Big%20Corp"),
+            ("Big: Corp", "x:y", "Big%20Corp:x%20y", "Big%20Corp"),
             (":A:", "100%", "A:100%25", "A"),
             ("caf\u{e9}", "\u{1f600}", "caf%C3%A9:%F0%9F%98%80", "caf%C3%A9"),
             ("a\r\nb\0c", " x\t ", "a%20b%20c:x", "a%20b%20c"),
@@ -180,7 +181,9 @@ mod tests {
                 format!("otpauth://totp/{label}?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer={parameter}{TAIL}");
             assert_eq!(uri(issuer, account), Ok(expected), "{issuer:?} {account:?}");
         }
-        for (issuer, account) in [("", "a"), ("a", ""), (" ", "a"), ("::", "a"), ("a", "\n")] {
+        for (issuer, account) in
+            [("", "a"), ("a", ""), (" ", "a"), ("::", "a"), ("a", "\n"), ("a", ":"), ("\u{200b}", "a")]
+        {
             assert_eq!(uri(issuer, account), Err(EnrolmentError::BlankName));
         }
         assert_eq!(uri(&"\u{e9}".repeat(200), "a"), Err(EnrolmentError::TooLong));
@@ -189,15 +192,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_reader_gets_back_what_is_shown(issuer in "\\PC{1,30}", account in "\\PC{1,30}") {
-            prop_assume!(!displayed(&issuer, ":").is_empty() && !displayed(&account, "").is_empty());
+            prop_assume!(!displayed(&issuer).is_empty() && !displayed(&account).is_empty());
             let uri = uri(&issuer, &account).unwrap();
             let (label, query) = uri.strip_prefix("otpauth://totp/").unwrap().split_once('?').unwrap();
             prop_assert!(uri.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%:/?&=".contains(&b)));
             let decode = |s: &str| form_urlencoded::parse(s.as_bytes()).next().unwrap().0.into_owned();
             let label = decode(label);
-            prop_assert_eq!(label.split_once(':'), Some((&*displayed(&issuer, ":"), &*displayed(&account, ""))));
+            prop_assert_eq!(label.split_once(':'), Some((&*displayed(&issuer), &*displayed(&account))));
             let fields: std::collections::HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
-            prop_assert_eq!(&fields["issuer"], &displayed(&issuer, ":"));
+            prop_assert_eq!(&fields["issuer"], &displayed(&issuer));
         }
     }
 

@@ -39,9 +39,10 @@ mod pairing;
 mod secret;
 mod verifier;
 
-pub use self::backup::{BackupCode, BackupCodeDigest, NoRandomness};
+pub use self::backup::{BackupCode, BackupCodeDigest};
 pub use self::code::{Algorithm, Digits, InvalidWindow, Totp, Window};
 pub use self::enrolment::{Enrolment, EnrolmentError};
-pub use self::pairing::{MemoryPairings, Pairing, Pairings};
+pub use self::pairing::{Lookup, MemoryPairings, Pairing, Pairings};
 pub use self::secret::{Secret, SecretError};
 pub use self::verifier::{Confirmation, TotpError, TotpVerifier};
+pub use crate::random::NoRandomness;

@@ -66,18 +66,21 @@ impl Pairing {
 ///
 /// ```
 /// use tower_toopher::UserId;
-/// use tower_toopher::totp::{BackupCodeDigest, Pairing, Pairings, Secret, SecretError, Totp};
+/// use tower_toopher::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, SecretError, Totp};
 ///
 /// struct Users { /* a connection pool */ }
 ///
 /// impl Pairings for Users {
 ///     type Error = SecretError; // and the database's
 ///
-///     async fn find(&self, user: &UserId) -> Result<Option<Pairing>, SecretError> {
-///         // SELECT totp_secret FROM users WHERE id = $1 AND totp_confirmed
-///         # if user.as_str() != "alice" { return Ok(None); }
-///         let column = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-///         Ok(Some(Pairing::confirmed(Totp::new(Secret::from_base32(column)?))))
+///     async fn find(&self, user: &UserId) -> Result<Lookup, SecretError> {
+///         // SELECT confirmed_totp_secret FROM users WHERE id = $1
+///         # let row = (user.as_str() == "alice").then_some(Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"));
+///         Ok(match row {
+///             None => Lookup::UnknownUser,
+///             Some(None) => Lookup::NotEnrolled,
+///             Some(Some(base32)) => Pairing::confirmed(Totp::new(Secret::from_base32(base32)?)).into(),
+///         })
 ///     }
 ///
 ///     async fn redeem_backup_code(&self, user: &UserId, code: &BackupCodeDigest) -> Result<bool, SecretError> {
@@ -91,12 +94,12 @@ pub trait Pairings: Send + Sync + 'static {
     /// The error of both methods. It closes the gate: 503.
     type Error: Into<BoxError>;
 
-    /// The pairing of `user`: none where the user has none or is unknown.
+    /// Looks `user` up, and their pairing.
     ///
     /// # Errors
     ///
     /// When it is not certain. An error counts nothing against the user.
-    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, Self::Error>> + Send;
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, Self::Error>> + Send;
 
     /// Takes the backup code out of those that `user` has left, and says whether it was among them, **in one atomic
     /// step**: of two requests with one code, one gets `true`. An application without backup codes returns `false`.
@@ -111,10 +114,31 @@ pub trait Pairings: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
+/// What a user table knows of a user.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub enum Lookup {
+    /// There is no such user. To the outside that looks like a wrong OTP, whatever
+    /// [`NotEnrolledPolicy`](crate::NotEnrolledPolicy) says: a first factor that names a user whom the table does not
+    /// know has gone wrong somewhere.
+    UnknownUser,
+    /// There is, and they have no pairing.
+    NotEnrolled,
+    /// They have one. One that is not confirmed counts as none.
+    Enrolled(Pairing),
+}
+
+impl From<Pairing> for Lookup {
+    fn from(pairing: Pairing) -> Self {
+        Self::Enrolled(pairing)
+    }
+}
+
 impl<T: Pairings> Pairings for Arc<T> {
     type Error = T::Error;
 
-    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, T::Error>> + Send {
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, T::Error>> + Send {
         T::find(self, user)
     }
 
@@ -137,7 +161,8 @@ pub struct MemoryPairings {
 
 #[derive(Debug, Default)]
 struct Entry {
-    pairing: Option<Pairing>,
+    confirmed: Option<Pairing>,
+    unconfirmed: Option<Pairing>,
     backup_codes: Vec<BackupCodeDigest>,
 }
 
@@ -148,9 +173,30 @@ impl MemoryPairings {
         Self::default()
     }
 
-    /// Gives `user` this pairing in place of the one before.
+    /// Gives `user` this pairing in place of the one before. One that is not confirmed takes nobody's place: the
+    /// confirmed one verifies until another confirmed one comes.
     pub fn insert(&self, user: UserId, pairing: Pairing) {
-        self.write(|users| users.entry(user).or_default().pairing = Some(pairing));
+        self.write(|users| {
+            let entry = users.entry(user).or_default();
+            if pairing.is_confirmed() {
+                *entry = Entry { confirmed: Some(pairing), unconfirmed: None, ..std::mem::take(entry) };
+            } else {
+                entry.unconfirmed = Some(pairing);
+            }
+        });
+    }
+
+    /// Makes `user` known, without a pairing.
+    pub fn insert_user(&self, user: UserId) {
+        self.write(|users| {
+            users.entry(user).or_default();
+        });
+    }
+
+    /// The pairing of `user` that waits for its first code, for [`TotpVerifier::confirm`](super::TotpVerifier::confirm).
+    #[must_use]
+    pub fn unconfirmed(&self, user: &UserId) -> Option<Pairing> {
+        self.users.read().unwrap_or_else(PoisonError::into_inner).get(user)?.unconfirmed.clone()
     }
 
     /// Gives `user` these backup codes in place of the ones before.
@@ -158,7 +204,7 @@ impl MemoryPairings {
         self.write(|users| users.entry(user).or_default().backup_codes = codes.into_iter().collect());
     }
 
-    /// Takes pairing and backup codes away.
+    /// Takes the user away, with pairings and backup codes.
     pub fn remove(&self, user: &UserId) {
         self.write(|users| users.remove(user));
     }
@@ -171,9 +217,12 @@ impl MemoryPairings {
 impl Pairings for MemoryPairings {
     type Error = Infallible;
 
-    fn find(&self, user: &UserId) -> impl Future<Output = Result<Option<Pairing>, Infallible>> + Send {
+    fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, Infallible>> + Send {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        ready(Ok(users.get(user).and_then(|entry| entry.pairing.clone())))
+        ready(Ok(match users.get(user) {
+            None => Lookup::UnknownUser,
+            Some(entry) => entry.confirmed.clone().map_or(Lookup::NotEnrolled, Lookup::Enrolled),
+        }))
     }
 
     fn redeem_backup_code(

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_service::Service;
 
-use super::{BackupCodeDigest, Pairing, Pairings, Secret, Totp, Window};
+use super::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp, Window};
 use crate::store::{Admission, MemoryStore, Spend, Store, Throttle};
 use crate::{Attempt, BoxError, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 
@@ -87,15 +87,8 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when it could not be checked.
     pub async fn verify_otp(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
-        let now = self.now()?;
-        if let Some(reason) = self.count(user, now).await? {
-            return Ok(Verdict::Denied(reason));
-        }
         let confirmed: Vec<_> = pairings.iter().filter(|pairing| pairing.is_confirmed()).collect();
-        match otp.kind() {
-            OtpKind::Digits => self.check_digits(user, &confirmed, otp, now).await,
-            OtpKind::BackupCode => self.check_backup_code(user, !confirmed.is_empty(), otp).await,
-        }
+        self.attempt(user, self.check(user, &confirmed, otp)).await
     }
 
     /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
@@ -106,13 +99,9 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     /// # Errors
     ///
     /// [`TotpError`] when it could not be checked.
-    pub async fn confirm(&self, user: &UserId, pairing: Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
-        let now = self.now()?;
-        if let Some(reason) = self.count(user, now).await? {
-            return Ok(Confirmation::Denied(reason));
-        }
-        Ok(match self.check_digits(user, &[&pairing], otp, now).await? {
-            Verdict::Granted(_) => Confirmation::Confirmed(pairing.confirm()),
+    pub async fn confirm(&self, user: &UserId, pairing: &Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
+        Ok(match self.attempt(user, self.check_digits(user, &[pairing], otp)).await? {
+            Verdict::Granted(_) => Confirmation::Confirmed(pairing.clone().confirm()),
             Verdict::Denied(reason) => Confirmation::Denied(reason),
             Verdict::Pending { .. } => Confirmation::Denied(DenyReason::WrongOtp),
         })
@@ -130,31 +119,50 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     async fn verify(&self, attempt: &Attempt) -> Result<Verdict, TotpError> {
         let user = attempt.user();
         // First, since an error here must not count against the user.
-        let pairing = self.pairings.find(user).await.map_err(TotpError::pairings)?.filter(Pairing::is_confirmed);
-        let Some(otp) = attempt.otp() else {
-            let reason = if pairing.is_some() { DenyReason::OtpRequired } else { DenyReason::NotEnrolled };
-            return Ok(Verdict::Denied(reason));
+        let found = self.pairings.find(user).await.map_err(TotpError::pairings)?;
+        let (pairing, without) = match found {
+            Lookup::Enrolled(pairing) if pairing.is_confirmed() => (Some(pairing), DenyReason::OtpRequired),
+            Lookup::Enrolled(_) | Lookup::NotEnrolled => (None, DenyReason::NotEnrolled),
+            Lookup::UnknownUser => (None, DenyReason::UnknownUser),
         };
-        self.verify_otp(user, pairing.as_slice(), otp).await
+        let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(without)) };
+        match self.verify_otp(user, pairing.as_slice(), otp).await? {
+            Verdict::Denied(DenyReason::NotEnrolled) => Ok(Verdict::Denied(without)),
+            verdict => Ok(verdict),
+        }
     }
 
-    /// Counts the attempt; `Some` says why it ends here.
-    async fn count(&self, user: &UserId, now: Duration) -> Result<Option<DenyReason>, TotpError> {
-        let admission = self.store.count_attempt(user, &self.config.throttle, now).await.map_err(TotpError::store)?;
-        Ok(match admission {
-            Admission::Admitted => None,
-            Admission::Throttled { retry_after } => Some(DenyReason::Throttled { retry_after }),
-            Admission::LockedOut => Some(DenyReason::LockedOut),
-        })
-    }
-
-    async fn check_digits(
+    /// Counts the attempt, has it checked, and takes it back if it could not be: a backend that is down for a while
+    /// must not lock its users out.
+    async fn attempt(
         &self,
         user: &UserId,
-        pairings: &[&Pairing],
-        otp: &Otp,
-        now: Duration,
+        check: impl Future<Output = Result<Verdict, TotpError>>,
     ) -> Result<Verdict, TotpError> {
+        let throttle = &self.config.throttle;
+        match self.store.count_attempt(user, throttle, self.now()?).await.map_err(TotpError::store)? {
+            Admission::Admitted => {}
+            Admission::Throttled { retry_after } => return Ok(Verdict::Denied(DenyReason::Throttled { retry_after })),
+            Admission::LockedOut => return Ok(Verdict::Denied(DenyReason::LockedOut)),
+        }
+        let checked = check.await;
+        if checked.is_err() {
+            // If that fails as well, the attempt stays counted, and the first error is the one to tell.
+            self.store.take_back_attempt(user, throttle).await.ok();
+        }
+        checked
+    }
+
+    async fn check(&self, user: &UserId, confirmed: &[&Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
+        match otp.kind() {
+            OtpKind::Digits => self.check_digits(user, confirmed, otp).await,
+            OtpKind::BackupCode => self.check_backup_code(user, !confirmed.is_empty(), otp).await,
+        }
+    }
+
+    async fn check_digits(&self, user: &UserId, pairings: &[&Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
+        // Read anew, since counting may have taken its time.
+        let now = self.now()?;
         let window = self.config.window;
         if pairings.is_empty() {
             std::hint::black_box(self.config.decoy.matching_step(otp, now, window));
@@ -164,23 +172,28 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
             .iter()
             .filter_map(|pairing| Some((pairing, pairing.totp().matching_step(otp, now, window)?)))
             .collect();
-        let mut denied = DenyReason::WrongOtp;
-        for (pairing, step) in matching {
-            // The code can be accepted for as many periods as the window has, and is remembered for longer.
+        if matching.is_empty() {
+            return Ok(Verdict::Denied(DenyReason::WrongOtp));
+        }
+        // Spent on every authenticator whose code it is: one secret may stand under two names.
+        for (pairing, step) in &matching {
+            // Long enough for any verifier that shares the store, whatever its window.
             let period = Duration::from_secs(u64::from(pairing.totp().parameters().2.get()));
-            let keep_until = now.saturating_add(period.saturating_mul(2 * window.steps()));
-            let spend = self.store.spend_step(user, pairing.device_id(), step, keep_until, now).await;
-            match spend.map_err(TotpError::store)? {
-                Spend::Fresh => return Ok(Verdict::Granted(Factor::Totp)),
-                Spend::Replayed => denied = DenyReason::ReplayedOtp,
+            let keep_until = now.saturating_add(period.saturating_mul(2 * Window::WIDEST.steps()));
+            let spend = self.store.spend_step(user, pairing.device_id(), *step, keep_until, now).await;
+            if spend.map_err(TotpError::store)? == Spend::Replayed {
+                return Ok(Verdict::Denied(DenyReason::ReplayedOtp));
             }
         }
-        Ok(Verdict::Denied(denied))
+        // The store may have taken its time as well, and its records do not last for ever.
+        let now = self.now()?;
+        let late = matching.iter().any(|(pairing, step)| window.is_past(*step, pairing.totp().step_at(now)));
+        Ok(if late { Verdict::Denied(DenyReason::WrongOtp) } else { Verdict::Granted(Factor::Totp) })
     }
 
     async fn check_backup_code(&self, user: &UserId, enrolled: bool, otp: &Otp) -> Result<Verdict, TotpError> {
         // Asked in any case, so that being enrolled cannot be told from the time.
-        let digest = if enrolled { BackupCodeDigest::of(otp) } else { BackupCodeDigest::decoy() };
+        let digest = if enrolled { BackupCodeDigest::of(user, otp) } else { BackupCodeDigest::decoy() };
         let redeemed = self.pairings.redeem_backup_code(user, &digest).await.map_err(TotpError::pairings)?;
         if !enrolled {
             return Ok(Verdict::Denied(DenyReason::NotEnrolled));
@@ -188,7 +201,8 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         if !redeemed {
             return Ok(Verdict::Denied(DenyReason::WrongOtp));
         }
-        self.store.clear_failures(user).await.map_err(TotpError::store)?;
+        // The code is gone, so it counts. Failures that cannot be forgotten now are forgotten with the next success.
+        self.store.clear_failures(user).await.ok();
         Ok(Verdict::Granted(Factor::BackupCode))
     }
 

@@ -203,6 +203,43 @@ pub(crate) fn a_clock_that_jumped_does_not_lock_for_ever<S: Store>(store: &S) {
     assert_eq!(admit(store, "alice", NOW + 3600), ADMITTED);
 }
 
+pub(crate) fn what_could_not_be_verified_is_taken_back<S: Store>(store: &S) {
+    let take_back = || run(store.take_back_attempt(&user("alice"), &Throttle::default())).map_err(Into::into).unwrap();
+    take_back();
+    for _ in 0..200 {
+        assert_eq!(admit(store, "alice", NOW), ADMITTED);
+        take_back();
+    }
+    for _ in 0..4 {
+        assert_eq!(admit(store, "alice", NOW), ADMITTED);
+    }
+    // The fifth brings a wait, which goes with it.
+    assert_eq!(admit(store, "alice", NOW), ADMITTED);
+    assert_eq!(admit(store, "alice", NOW), throttled(30));
+    take_back();
+    assert_eq!(admit(store, "alice", NOW), ADMITTED);
+    assert_eq!(admit(store, "alice", NOW), throttled(30));
+}
+
+pub(crate) fn a_record_is_never_shortened<S: Store>(store: &S) {
+    let spend_until = |step, keep_until, now| {
+        run(store.spend_step(&user("alice"), "", step, s(keep_until), s(now))).map_err(Into::into).unwrap()
+    };
+    assert_eq!(spend_until(10, NOW + 1000, NOW), Spend::Fresh);
+    assert_eq!(spend_until(11, NOW + 10, NOW), Spend::Fresh);
+    assert_eq!(spend_until(11, NOW + 1000, NOW + 500), Spend::Replayed);
+}
+
+pub(crate) fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
+    let strict = Throttle::new(3, s(1), s(1), 3).unwrap();
+    let admit_strictly = || run(store.count_attempt(&user("alice"), &strict, s(NOW))).map_err(Into::into).unwrap();
+    for _ in 0..3 {
+        assert_eq!(admit_strictly(), ADMITTED);
+    }
+    assert_eq!(admit(store, "alice", NOW + 1000), Admission::LockedOut);
+    assert_eq!(admit_strictly(), Admission::LockedOut);
+}
+
 pub(crate) fn a_free_failure_brings_no_wait_even_to_a_clock_set_back<S: Store>(store: &S) {
     for back in 0..5 {
         assert_eq!(admit(store, "alice", NOW - back * 10), ADMITTED);
@@ -234,7 +271,8 @@ macro_rules! conformance {
                 what_is_not_admitted_is_not_counted, after_a_hundred_failures_only_an_administrator_helps,
                 a_fresh_step_forgets_failures_and_a_replay_does_not, clearing_failures_spares_spent_steps,
                 a_burst_is_admitted_no_more_than_a_queue, a_clock_that_jumped_does_not_lock_for_ever,
-                a_free_failure_brings_no_wait_even_to_a_clock_set_back,
+                what_could_not_be_verified_is_taken_back, a_record_is_never_shortened,
+                another_throttle_lifts_no_lock_out, a_free_failure_brings_no_wait_even_to_a_clock_set_back,
                 failures_are_forgotten_after_a_year_and_not_before,
             );
         }

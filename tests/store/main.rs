@@ -8,6 +8,7 @@ use conformance::{NOW, admit, run, s, spend, user};
 use tower_toopher::store::{Admission, MemoryStore, Spend, SqliteStore, Store, StoreFull, Throttle};
 
 conformance!(memory, MemoryStore::new);
+conformance!(memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
 conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
 conformance!(sqlite_in_a_file, || {
     // A new file for each test, in the folder that is cleared with the build.
