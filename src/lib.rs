@@ -13,6 +13,8 @@ pub mod oauth1;
 mod otp;
 #[cfg(any(feature = "oauth1", feature = "totp"))]
 mod random;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "totp")]
 pub mod store;
 #[cfg(feature = "totp")]

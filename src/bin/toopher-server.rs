@@ -1,1 +1,446 @@
-fn main() {}
+//! The self-hosted Toopher API as a program.
+
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use clap::{Args, Parser, Subcommand};
+use http::StatusCode;
+use serde::Deserialize;
+use tower_toopher::oauth1::{BaseUri, Credentials, sign};
+use tower_toopher::server::{SealingKey, Server};
+use tracing_subscriber::EnvFilter;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How often what is over is removed from the database.
+const SWEEP: Duration = Duration::from_secs(300);
+/// How long requests under way may take once the program is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A self-hosted Toopher API: second factors by phone and by one-time password.
+///
+/// Try it: toopher-server serve --demo
+///
+/// For real: make a key (toopher-server key > toopher.key), make a requester (toopher-server requester create "my site"),
+/// then serve. Options can also be given by the environment, as shown with each, or in a TOML file (--config), where
+/// they have the same names with underscores: listen, public_url, database, key_file, tls_cert, tls_key, clock_window.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// A TOML file with options that are given neither here nor by the environment
+    #[arg(long, global = true, env = "TOOPHER_SERVER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The SQLite database; made if there is none [default: toopher.sqlite]
+    #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE", value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// A file with the key that secrets in the database are sealed with [default: toopher.key]
+    #[arg(long, global = true, env = "TOOPHER_SERVER_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer calls until told to stop (SIGTERM, or Ctrl-C)
+    Serve(Serve),
+    /// Make, list and revoke the sites that may call
+    #[command(subcommand)]
+    Requester(RequesterCommand),
+    /// List, reset, disable and enable the users of a site
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Print a new key, to be kept in a file
+    Key,
+    /// Sign one call of a site and print it for curl
+    ///
+    /// Takes the address and the credentials from TOOPHER_BASE_URL, TOOPHER_CONSUMER_KEY and TOOPHER_CONSUMER_SECRET:
+    ///
+    /// toopher-server sign POST users/create name=jdoe | curl -K -
+    Sign(Sign),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Need no set-up: a database in memory, and one requester, printed for the shell
+    ///
+    /// TOOPHER_BASE_URL, TOOPHER_CONSUMER_KEY and TOOPHER_CONSUMER_SECRET are used where they are set.
+    #[arg(long)]
+    demo: bool,
+    /// The address to listen on [default: 127.0.0.1:8080]
+    #[arg(long, env = "TOOPHER_SERVER_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The address that clients use, without /v1: what they sign [default: http(s)://LISTEN]
+    ///
+    /// Behind a proxy it is the proxy's. It is never taken from a request.
+    #[arg(long, env = "TOOPHER_SERVER_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// A PEM file with the certificate chain; with --tls-key, TLS is spoken
+    #[arg(long, env = "TOOPHER_SERVER_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with the private key
+    #[arg(long, env = "TOOPHER_SERVER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// How many seconds the clock of a client may be off [default: 300]
+    #[arg(long, env = "TOOPHER_SERVER_CLOCK_WINDOW", value_name = "SECONDS")]
+    clock_window: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum RequesterCommand {
+    /// Make a requester and print its key and secret; the secret is not shown again
+    Create {
+        /// What people call it; they see it on their phone
+        name: String,
+    },
+    /// List all requesters
+    List,
+    /// Refuse all calls of a requester from now on
+    Revoke {
+        /// Its consumer key
+        key: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// List the users of a requester
+    List {
+        /// Its consumer key
+        key: String,
+    },
+    /// Deactivate all pairings of a user, who must pair again, and unlock the account
+    Reset {
+        /// The requester's consumer key
+        key: String,
+        /// The user's name
+        name: String,
+    },
+    /// Answer for a user with error 704; what that means is up to the site
+    Disable {
+        /// The requester's consumer key
+        key: String,
+        /// The user's name
+        name: String,
+    },
+    /// Take that back
+    Enable {
+        /// The requester's consumer key
+        key: String,
+        /// The user's name
+        name: String,
+    },
+}
+
+#[derive(Args)]
+struct Sign {
+    /// GET or POST
+    method: String,
+    /// The path under the base URL, such as pairings/create
+    path: String,
+    /// The parameters, each as name=value, as they will be sent
+    parameters: Vec<String>,
+    #[arg(long, env = "TOOPHER_BASE_URL", hide = true)]
+    base_url: String,
+    #[arg(long, env = "TOOPHER_CONSUMER_KEY", hide = true)]
+    consumer_key: String,
+    #[arg(long, env = "TOOPHER_CONSUMER_SECRET", hide = true, hide_env_values = true)]
+    consumer_secret: String,
+}
+
+/// What the file may say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    listen: Option<SocketAddr>,
+    public_url: Option<String>,
+    database: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    clock_window: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match run(Cli::parse()).await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("toopher-server: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            eprintln!("{text}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let config = match &cli.common.config {
+        None => Config::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?
+        }
+    };
+    match cli.command {
+        Command::Serve(options) => serve(cli.common, options, config).await,
+        Command::Requester(command) => requester(&open(&cli.common, &config, "http://localhost").await?, command).await,
+        Command::User(command) => user(&open(&cli.common, &config, "http://localhost").await?, command).await,
+        Command::Key => say(&format!("{}\n", *SealingKey::generate()?.to_hex())),
+        Command::Sign(call) => say(&sign_call(&call)?),
+    }
+}
+
+/// To the standard output, whose reader may be gone.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Server, Failure> {
+    let or = |given: &Option<PathBuf>, file: &Option<PathBuf>, default: &str| {
+        given.clone().or_else(|| file.clone()).unwrap_or_else(|| default.into())
+    };
+    let key_file = or(&common.key_file, &config.key_file, "toopher.key");
+    let database = or(&common.database, &config.database, "toopher.sqlite");
+    let key = std::fs::read_to_string(&key_file)
+        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", key_file.display()))?;
+    let key = SealingKey::parse(&key).map_err(|error| format!("{}: {error}", key_file.display()))?;
+    let server = Server::open(&database, key, public_url).await;
+    server.map_err(|error| format!("{}: {error}", database.display()).into())
+}
+
+async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Failure> {
+    let listen = options.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let tls = match (options.tls_cert.or(config.tls_cert.clone()), options.tls_key.or(config.tls_key.clone())) {
+        (Some(certificate), Some(key)) => Some(tls(&certificate, &key).await?),
+        (None, None) => None,
+        _ => return Err("TLS needs both --tls-cert and --tls-key".into()),
+    };
+    let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let default = format!("{scheme}://{}", listener.local_addr()?);
+    let public_url = options.public_url.or(config.public_url.clone());
+
+    let server = if options.demo {
+        let from_outside = std::env::var("TOOPHER_BASE_URL").ok();
+        let base_url = from_outside.map(|url| url.trim_end_matches('/').trim_end_matches("/v1").to_owned());
+        let public_url = public_url.or(base_url).unwrap_or(default);
+        let server = Server::in_memory(&public_url).await?;
+        demo(&server, &public_url).await?;
+        server
+    } else {
+        open(&common, &config, &public_url.unwrap_or(default)).await?
+    };
+    let window = options.clock_window.or(config.clock_window).unwrap_or(300);
+    let server = server.clock_window_of(Duration::from_secs(window));
+
+    let handle = Handle::new();
+    tokio::spawn(stop_when_told(handle.clone()));
+    tokio::spawn(sweep(server.clone()));
+    let app = app(server).into_make_service();
+    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "listening");
+    match tls {
+        None => axum_server::from_tcp(listener)?.handle(handle).serve(app).await?,
+        Some(tls) => axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(app).await?,
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, Failure> {
+    let config = RustlsConfig::from_pem_file(certificate, key).await;
+    config.map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()).into())
+}
+
+/// The API, the probes, and a line in the log for each call: its path, but no query, no header and no body.
+fn app(server: Server) -> Router {
+    let ready = server.clone();
+    let readyz = move || {
+        let server = ready.clone();
+        async move {
+            match server.ready().await {
+                Ok(()) => (StatusCode::OK, "ready\n"),
+                Err(error) => {
+                    tracing::error!(%error, "not ready");
+                    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+                }
+            }
+        }
+    };
+    server.router().layer(from_fn(log)).route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(readyz))
+}
+
+async fn log(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let start = Instant::now();
+    let response = next.run(request).await;
+    tracing::info!(%method, path, status = response.status().as_u16(), took = ?start.elapsed(), "call");
+    response
+}
+
+async fn stop_when_told(handle: Handle<SocketAddr>) {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM will end the program at once");
+                let _ = interrupt.await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
+    tracing::info!("stopping");
+    handle.graceful_shutdown(Some(GRACE));
+}
+
+async fn sweep(server: Server) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = server.sweep().await {
+            tracing::warn!(%error, "what is over could not be removed");
+        }
+    }
+}
+
+/// Makes the requester of the demo, and prints how to use it.
+async fn demo(server: &Server, public_url: &str) -> Result<(), Failure> {
+    let given = (std::env::var("TOOPHER_CONSUMER_KEY"), std::env::var("TOOPHER_CONSUMER_SECRET"));
+    let credentials = match given {
+        (Ok(key), Ok(secret)) => {
+            let credentials = Credentials::new(key, secret)?;
+            server.add_requester("demo", &credentials).await?;
+            credentials
+        }
+        _ => server.create_requester("demo").await?,
+    };
+    let program = std::env::args().next().unwrap_or_else(|| "toopher-server".into());
+    say(&format!(
+        r#"# A site that calls this server. Paste these lines into another shell:
+export TOOPHER_BASE_URL={public_url}/v1
+export TOOPHER_CONSUMER_KEY={key}
+export TOOPHER_CONSUMER_SECRET={secret}
+toopher() {{ {program} sign POST "$@" | curl -sS -K -; echo; }}
+phone() {{ curl -sS -X POST -H "Authorization: Bearer $PHONE" -H 'Content-Type: application/json' -d "$2" "{public_url}/phone/v1/$1"; echo; }}
+waiting() {{ curl -sS -H "Authorization: Bearer $PHONE" "{public_url}/phone/v1/$1"; echo; }}
+field() {{ sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/"; }}
+
+# A phone: it registers, and shows a phrase.
+PHONE=none
+PHONE=$(phone devices '{{"name":"my phone"}}' | field token)
+PHRASE=$(phone phrases '{{}}' | field phrase)
+
+# The site pairs its user with that phone; the phone allows it, and gets the secret of its codes.
+toopher pairings/create user_name=jdoe pairing_phrase="$PHRASE"
+SECRET=$(phone "pairings/$(waiting pairings | field id)/allow" '{{}}' | field secret)
+
+# Authenticate by a one-time password ...
+toopher authentication_requests/initiate user_name=jdoe action_name='log in' otp="$(oathtool --totp -b "$SECRET")"
+
+# ... or by the phone: ask, see what waits, and allow it.
+toopher authentication_requests/initiate user_name=jdoe action_name='log in'
+phone "requests/$(waiting requests | field id)/allow" '{{}}'
+
+"#,
+        key = credentials.key(),
+        secret = credentials.secret(),
+    ))
+}
+
+async fn requester(server: &Server, command: RequesterCommand) -> Result<(), Failure> {
+    match command {
+        RequesterCommand::Create { name } => {
+            let credentials = server.create_requester(&name).await?;
+            let (key, secret) = (credentials.key(), credentials.secret());
+            say(&format!("export TOOPHER_CONSUMER_KEY={key}\nexport TOOPHER_CONSUMER_SECRET={secret}\n"))
+        }
+        RequesterCommand::List => {
+            for requester in server.requesters().await? {
+                let state = if requester.revoked { "revoked" } else { "active" };
+                say(&format!("{}\t{state}\t{}\n", requester.consumer_key, requester.name))?;
+            }
+            Ok(())
+        }
+        RequesterCommand::Revoke { key } => {
+            found(server.revoke_requester(&key).await?, "there is no requester with this consumer key")
+        }
+    }
+}
+
+async fn user(server: &Server, command: UserCommand) -> Result<(), Failure> {
+    const NOBODY: &str = "this requester has no user of this name";
+    match command {
+        UserCommand::List { key } => {
+            for user in server.users(&key).await? {
+                let state = if user.enabled { "enabled" } else { "disabled" };
+                say(&format!("{}\t{state}\t{} pairings\t{}\n", user.id, user.active_pairings, user.name))?;
+            }
+            Ok(())
+        }
+        UserCommand::Reset { key, name } => found(server.reset_user(&key, &name).await?, NOBODY),
+        UserCommand::Disable { key, name } => found(server.enable_user(&key, &name, false).await?, NOBODY),
+        UserCommand::Enable { key, name } => found(server.enable_user(&key, &name, true).await?, NOBODY),
+    }
+}
+
+fn found(found: bool, otherwise: &str) -> Result<(), Failure> {
+    if found { Ok(()) } else { Err(otherwise.into()) }
+}
+
+fn sign_call(call: &Sign) -> Result<String, Failure> {
+    let url: http::Uri = format!("{}/{}", call.base_url.trim_end_matches('/'), call.path).parse()?;
+    let authority = url.authority().ok_or("TOOPHER_BASE_URL has no host")?.as_str();
+    let base = BaseUri::new(url.scheme_str().unwrap_or_default(), authority, url.path())?;
+    let split = |parameter: &'_ String| -> Result<(String, String), Failure> {
+        let (name, value) = parameter.split_once('=').ok_or("a parameter is written name=value")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let parameters: Vec<(String, String)> = call.parameters.iter().map(split).collect::<Result<_, _>>()?;
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let credentials = Credentials::new(call.consumer_key.as_str(), call.consumer_secret.as_str())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let method = call.method.to_ascii_uppercase();
+    let header = sign::authorization(&credentials, &method, &base, &parameters, &sign::nonce()?, now);
+    let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&parameters).finish();
+    let (query, form) = match method.as_str() {
+        "GET" if encoded.is_empty() => (String::new(), String::new()),
+        "GET" => (format!("?{encoded}"), String::new()),
+        _ => (String::new(), format!("data = \"{encoded}\"\n")),
+    };
+    // curl's own file format: nothing here needs escaping, since all of it is percent-encoded or checked by `Uri`.
+    let (base, header) = (base.as_str(), header.to_str()?.replace('"', "\\\""));
+    Ok(format!("url = \"{base}{query}\"\nrequest = \"{method}\"\nheader = \"Authorization: {header}\"\n{form}"))
+}

@@ -1,0 +1,103 @@
+//! Errors in the shape that every generation of client reads: a status, and JSON with `error_code` and `error_message`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: u16,
+    message: &'static str,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    const fn new(status: StatusCode, code: u16, message: &'static str) -> Self {
+        Self { status, code, message, retry_after: None }
+    }
+
+    pub(super) const fn bad_request(message: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, 400, message)
+    }
+
+    pub(super) const UNSIGNED: Self = Self::new(StatusCode::UNAUTHORIZED, 401, "Not a valid OAuth signed request");
+    pub(super) const NO_DEVICE: Self = Self::new(StatusCode::UNAUTHORIZED, 401, "Not the token of a registered device");
+    pub(super) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, 404, "There is nothing by this name.");
+    pub(super) const NOT_ALLOWED: Self =
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, 405, "This method is not allowed here.");
+    pub(super) const TOO_LARGE: Self = Self::new(StatusCode::PAYLOAD_TOO_LARGE, 413, "The request body is too large.");
+    pub(super) const NO_FORM: Self = Self::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        415,
+        "Send parameters as application/x-www-form-urlencoded in UTF-8.",
+    );
+    pub(super) const NO_PAIRING: Self = Self::new(StatusCode::CONFLICT, 601, "No matching pairing exists.");
+    pub(super) const NOT_AUTHORIZED: Self =
+        Self::new(StatusCode::CONFLICT, 601, "This pairing has not been authorized to authenticate.");
+    pub(super) const USER_DISABLED: Self =
+        Self::new(StatusCode::CONFLICT, 704, "The specified user has disabled Toopher authentication.");
+    pub(super) const NO_USER: Self = Self::new(StatusCode::CONFLICT, 705, "No matching user exists.");
+    pub(super) const NO_TERMINAL: Self = Self::new(StatusCode::CONFLICT, 706, "No matching terminal exists.");
+    pub(super) const DEACTIVATED: Self =
+        Self::new(StatusCode::CONFLICT, 707, "Not allowed: This pairing has been deactivated.");
+    pub(super) const NO_PHRASE: Self =
+        Self::new(StatusCode::CONFLICT, 601, "No pending pairing requests with specified pairing_phrase");
+    pub(super) const DECIDED: Self =
+        Self::new(StatusCode::CONFLICT, 409, "This is not waiting for an answer any more.");
+
+    pub(super) fn too_many(retry_after: Option<Duration>) -> Self {
+        let message = "Too many attempts. Wait as long as Retry-After says, or ask an administrator.";
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, 429, message) }
+    }
+
+    /// The cause goes to the log, and nothing of it to the client.
+    pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 503, "The service is in trouble. Try again later.")
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<crate::totp::TotpError> for ApiError {
+    fn from(error: crate::totp::TotpError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<super::seal::Unsealable> for ApiError {
+    fn from(error: super::seal::Unsealable) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<crate::random::NoRandomness> for ApiError {
+    fn from(error: crate::random::NoRandomness) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error_code": self.code, "error_message": self.message }));
+        let mut response = (self.status, body).into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("OAuth realm=\"\""));
+        }
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,90 @@
+//! One-time passwords: the crate's own verifier over this database.
+
+use sqlx::{Row, SqlitePool};
+
+use super::error::ApiError;
+use super::{Server, place};
+use crate::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp};
+use crate::{DenyReason, Factor, Otp, UserId, Verdict};
+
+/// The printed codes. Pairings are looked up by the calls themselves, which know more than a user's id.
+pub(super) struct BackupCodes {
+    pool: SqlitePool,
+}
+
+impl BackupCodes {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+}
+
+impl Pairings for BackupCodes {
+    type Error = sqlx::Error;
+
+    async fn find(&self, _: &UserId) -> Result<Lookup, sqlx::Error> {
+        Ok(Lookup::UnknownUser)
+    }
+
+    async fn redeem_backup_code(&self, user: &UserId, code: &BackupCodeDigest) -> Result<bool, sqlx::Error> {
+        let deleted = sqlx::query("DELETE FROM backup_codes WHERE user_id = ? AND digest = ?")
+            .bind(user.as_str())
+            .bind(&code.as_bytes()[..])
+            .execute(&self.pool)
+            .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+}
+
+/// What an OTP on a call was.
+pub(super) enum OtpCheck {
+    Right,
+    /// With a sentence for the person who typed it.
+    Wrong(&'static str),
+}
+
+impl Server {
+    /// Checks an OTP of `user` against one pairing, or against all that are enabled.
+    ///
+    /// Callers send numbers, so zeros may be missing in front. They are put back before anything is compared or
+    /// recorded: both spellings are the same code.
+    pub(super) async fn check_otp(&self, user: &str, pairing: Option<&str>, otp: &str) -> Result<OtpCheck, ApiError> {
+        let typed = otp.trim();
+        let padded =
+            if typed.len() < 6 && !typed.is_empty() && typed.bytes().all(|b| b.is_ascii_digit()) { 6 } else { 0 };
+        let Ok(otp) = format!("{typed:0>padded$}").parse::<Otp>() else {
+            return Ok(OtpCheck::Wrong("That is no one-time password."));
+        };
+        let pairings = self.enabled_pairings(user, pairing).await?;
+        let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
+        match self.verifier.verify_otp(&user, &pairings, &otp).await? {
+            Verdict::Granted(Factor::Totp | Factor::BackupCode) => Ok(OtpCheck::Right),
+            Verdict::Denied(DenyReason::Throttled { retry_after }) => Err(ApiError::too_many(Some(retry_after))),
+            Verdict::Denied(DenyReason::LockedOut) => Err(ApiError::too_many(None)),
+            _ => Ok(OtpCheck::Wrong("Invalid OTP")),
+        }
+    }
+
+    async fn enabled_pairings(&self, user: &str, pairing: Option<&str>) -> Result<Vec<Pairing>, ApiError> {
+        let rows = sqlx::query(
+            "SELECT id, sealed_secret FROM pairings
+             WHERE user_id = ?1 AND state = 'enabled' AND (?2 IS NULL OR id = ?2) ORDER BY created, id",
+        )
+        .bind(user)
+        .bind(pairing)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let id: String = row.try_get("id")?;
+                let secret = self.pairing_secret(&id, row.try_get("sealed_secret")?)?;
+                // Confirmed by the phone that allowed the pairing and was given the secret for that.
+                Ok(Pairing::confirmed(Totp::new(secret)).device(id))
+            })
+            .collect()
+    }
+
+    pub(super) fn pairing_secret(&self, id: &str, sealed: &[u8]) -> Result<Secret, ApiError> {
+        let secret = self.seal().open(&place::pairing_secret(id), sealed)?;
+        Secret::from_bytes(secret.as_slice()).map_err(|error| ApiError::internal(&error))
+    }
+}

@@ -1,0 +1,20 @@
+//! The id in a path.
+
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+
+use super::Server;
+use super::error::ApiError;
+
+/// Whatever stands in the path; one that no row has is found nowhere.
+pub(super) struct Id(pub(super) String);
+
+impl FromRequestParts<Server> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, ApiError> {
+        // Fails for a path that is no text once it is decoded.
+        let path = Path::<String>::from_request_parts(parts, server).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| ApiError::NOT_FOUND)
+    }
+}

@@ -1,0 +1,456 @@
+//! The self-hosted Toopher API: the server that the vendor's cloud was, as an axum router.
+//!
+//! A *requester* is a site that has a consumer key and secret. It pairs its users with their phones, and asks for
+//! authentication: with an `otp`, which is verified and answered at once, or without, which waits for the phone. The
+//! phone's side is an HTTP API of its own, under `/phone/v1`.
+//!
+//! ```
+//! use tower_toopher::server::Server;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::in_memory("http://127.0.0.1:8080").await?;
+//! let credentials = server.create_requester("my site").await?;
+//! let app: axum::Router = server.router(); // to be served, or nested into another
+//! # let _ = (credentials, app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What every answer rests on:
+//!
+//! - A call is signed (OAuth 1.0a), near in time, and its nonce new; else 401, whatever else is wrong with it.
+//! - Requesters never see each other's users, pairings, terminals or requests: what is another's does not exist.
+//! - One-time passwords are checked by [`TotpVerifier`]: spent once, counted before they are verified.
+//! - A decision is one statement of the database that finds the request still waiting; the first one stands.
+//! - Consumer secrets and the secrets of pairings stand in the database under a [`SealingKey`].
+
+mod error;
+mod guard;
+mod id;
+mod objects;
+mod pairings;
+mod params;
+mod phone;
+mod requests;
+mod seal;
+mod signed;
+mod terminals;
+mod users;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::routing::{get, post};
+use data_encoding::HEXLOWER;
+use http::request::Parts;
+use sqlx::{Row, SqlitePool};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use self::error::ApiError;
+use self::guard::BackupCodes;
+pub use self::seal::{InvalidSealingKey, SealingKey};
+use crate::oauth1::{BaseUri, Credentials};
+use crate::random;
+use crate::store::{Database, SqliteStore, Throttle};
+use crate::totp::{TotpVerifier, Window};
+use crate::{BoxError, UserId};
+
+/// How long a request waits for the phone.
+const REQUEST_LIFETIME: u64 = 120;
+/// How many devices may lag behind before they are told to look for themselves.
+const EVENTS: usize = 256;
+/// How long decided requests are kept.
+const KEEP_REQUESTS: u64 = 30 * 24 * 60 * 60;
+
+/// The server: its database, its keys, its address. Clones share it.
+#[derive(Clone)]
+pub struct Server {
+    database: Database,
+    shared: Arc<Shared>,
+    verifier: TotpVerifier<BackupCodes, SqliteStore>,
+    clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    clock_window: Duration,
+}
+
+struct Shared {
+    seal: SealingKey,
+    public: PublicUrl,
+    /// The id of each device for which something has changed.
+    events: broadcast::Sender<Arc<str>>,
+}
+
+/// Where clients think the server is, which is what they sign.
+struct PublicUrl {
+    scheme: String,
+    authority: String,
+    prefix: String,
+}
+
+/// A site that may call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Requester {
+    /// What the database calls it.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it signs with, beside its secret.
+    pub consumer_key: String,
+    /// Whether its calls are refused.
+    pub revoked: bool,
+}
+
+/// What people see of a user.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UserSummary {
+    /// What the database calls them.
+    pub id: String,
+    /// What the requester calls them.
+    pub name: String,
+    /// Whether they take part.
+    pub enabled: bool,
+    /// How many authenticators verify for them.
+    pub active_pairings: i64,
+}
+
+impl Server {
+    /// Opens the database at `path`, and makes it if there is none.
+    ///
+    /// `public_url` is the address as clients write it, scheme, host, port and path, without the `/v1`: what they sign.
+    /// Behind a proxy it is the proxy's. It is never guessed from a request, where anybody can write what they like.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none, or the database cannot be opened.
+    pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, BoxError> {
+        Self::on(Database::open(path.as_ref()).await?, key, public_url)
+    }
+
+    /// A server whose database, and whose key, end with the process.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn in_memory(public_url: &str) -> Result<Self, BoxError> {
+        Self::on(Database::in_memory().await?, SealingKey::generate()?, public_url)
+    }
+
+    fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, BoxError> {
+        let public = PublicUrl::parse(public_url).ok_or("the public URL is not an http or https address")?;
+        let codes = BackupCodes::new(database.pool.clone());
+        // The vendor's servers accepted two steps to either side, and old phones' clocks need it.
+        let verifier = TotpVerifier::new(codes)?.store(SqliteStore::on(database.clone())).window(Window::new(2, 2)?);
+        let shared = Arc::new(Shared { seal, public, events: broadcast::Sender::new(EVENTS) });
+        let clock = Arc::new(SystemTime::now);
+        Ok(Self { database, shared, verifier, clock, clock_window: Duration::from_secs(300) })
+    }
+
+    /// Sets the clock. Default: `SystemTime::now`.
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        let now = Arc::new(now);
+        self.verifier = self.verifier.clock({
+            let now = now.clone();
+            move || now()
+        });
+        self.clock = now;
+        self
+    }
+
+    /// Sets how far a call's timestamp may be from the server's time. Default: 300 seconds.
+    ///
+    /// Nonces are remembered for as long, so a wide window costs room; it opens nothing.
+    #[must_use]
+    pub fn clock_window_of(mut self, window: Duration) -> Self {
+        self.clock_window = window;
+        self
+    }
+
+    /// Sets how failed one-time passwords slow a user down. Default: [`Throttle::default`].
+    #[must_use]
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.verifier = self.verifier.throttle(throttle);
+        self
+    }
+
+    /// The API under `/v1`, and the phone's under `/phone/v1`, with its own errors for everything else.
+    pub fn router(&self) -> Router {
+        let v1 = Router::new()
+            .route("/pairings/create", post(pairings::create))
+            .route("/pairings/create/qr", post(pairings::create_qr))
+            .route("/qr/pairings/{id}", get(pairings::qr))
+            .route("/pairings/{id}", get(pairings::status).post(pairings::update))
+            .route("/authentication_requests/initiate", post(requests::initiate))
+            .route("/authentication_requests/{id}", get(requests::status))
+            .route("/authentication_requests/{id}/otp_auth", post(requests::otp_auth))
+            .route("/authentication_requests/{id}/cancel", post(requests::cancel))
+            .route("/users/create", post(users::create))
+            .route("/users", get(users::find))
+            .route("/users/reset", post(users::reset))
+            .route("/users/activate_next_otp_list", post(users::activate_next_otp_list))
+            .route("/users/{id}", get(users::status).post(users::update))
+            .route("/users/{id}/pairings", get(pairings::of_user))
+            .route("/user_terminals/create", post(terminals::create))
+            .route("/user_terminals/{id}", get(terminals::status).post(terminals::update));
+        Router::new()
+            .nest("/v1", v1)
+            .nest("/phone/v1", phone::router())
+            .fallback(async || ApiError::NOT_FOUND)
+            .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
+            .with_state(self.clone())
+    }
+
+    /// Makes a requester, and the key and secret that it signs with.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, or the operating system has no random numbers.
+    pub async fn create_requester(&self, name: &str) -> Result<Credentials, BoxError> {
+        let random = |length: usize| {
+            let mut bytes = vec![0; length];
+            random::fill(&mut bytes).map(|()| HEXLOWER.encode(&bytes))
+        };
+        let credentials = Credentials::new(random(10)?, random(20)?)?;
+        self.add_requester(name, &credentials).await?;
+        Ok(credentials)
+    }
+
+    /// Makes a requester with a key and secret of one's own, or gives the one with this key another secret.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), BoxError> {
+        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
+        let id: String = sqlx::query(
+            "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES (?, ?, ?, x'', ?)
+             ON CONFLICT (consumer_key) DO UPDATE SET name = excluded.name, revoked = 0 RETURNING id",
+        )
+        .bind(new_id())
+        .bind(name)
+        .bind(credentials.key())
+        .bind(self.now_i64().map_err(|_| "the clock stands before 1970")?)
+        .fetch_one(&mut *transaction)
+        .await?
+        .try_get("id")?;
+        let sealed = self.seal().seal(&place::consumer_secret(&id), credentials.secret().as_bytes())?;
+        sqlx::query("UPDATE requesters SET sealed_secret = ? WHERE id = ?")
+            .bind(sealed)
+            .bind(&id)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// All requesters, by name.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn requesters(&self) -> Result<Vec<Requester>, BoxError> {
+        let rows = sqlx::query("SELECT id, name, consumer_key, revoked FROM requesters ORDER BY name, id")
+            .fetch_all(self.pool())
+            .await?;
+        let requester = |row: &sqlx::sqlite::SqliteRow| {
+            Ok::<_, sqlx::Error>(Requester {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                consumer_key: row.try_get("consumer_key")?,
+                revoked: row.try_get("revoked")?,
+            })
+        };
+        Ok(rows.iter().map(requester).collect::<Result<_, _>>()?)
+    }
+
+    /// Refuses the calls of the requester with this consumer key from now on; says whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn revoke_requester(&self, consumer_key: &str) -> Result<bool, BoxError> {
+        let revoked = sqlx::query("UPDATE requesters SET revoked = 1 WHERE consumer_key = ?").bind(consumer_key);
+        Ok(revoked.execute(self.pool()).await?.rows_affected() > 0)
+    }
+
+    /// The users of the requester with this consumer key, by name.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn users(&self, consumer_key: &str) -> Result<Vec<UserSummary>, BoxError> {
+        let rows = sqlx::query(
+            "SELECT u.id, u.name, u.enabled,
+                (SELECT count(*) FROM pairings p WHERE p.user_id = u.id AND p.state = 'enabled') AS active
+             FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? ORDER BY u.name",
+        )
+        .bind(consumer_key)
+        .fetch_all(self.pool())
+        .await?;
+        let user = |row: &sqlx::sqlite::SqliteRow| {
+            Ok::<_, sqlx::Error>(UserSummary {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                enabled: row.try_get("enabled")?,
+                active_pairings: row.try_get("active")?,
+            })
+        };
+        Ok(rows.iter().map(user).collect::<Result<_, _>>()?)
+    }
+
+    /// Deactivates all pairings of a user, who must pair again, and forgets their failures; says whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, BoxError> {
+        let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
+        self.deactivate_pairings(&id).await?;
+        self.verifier.unlock(&UserId::new(id)?).await?;
+        Ok(true)
+    }
+
+    /// Sets whether a user takes part; says whether there is one. A user who does not is answered with error 704, and
+    /// it is the site that decides what that means.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, BoxError> {
+        let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
+        sqlx::query("UPDATE users SET enabled = ? WHERE id = ?").bind(enabled).bind(id).execute(self.pool()).await?;
+        Ok(true)
+    }
+
+    async fn user_id(&self, consumer_key: &str, name: &str) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT u.id FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? AND u.name = ?",
+        )
+        .bind(consumer_key)
+        .bind(name)
+        .fetch_optional(self.pool())
+        .await
+    }
+
+    /// Whether the database answers: for a readiness probe.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn ready(&self) -> Result<(), BoxError> {
+        sqlx::query("SELECT 1 FROM requesters LIMIT 1").fetch_optional(self.pool()).await?;
+        Ok(())
+    }
+
+    /// Removes what is over: nonces, phrases, spent steps, old requests. Call it every few minutes.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, or the clock stands before 1970.
+    pub async fn sweep(&self) -> Result<(), BoxError> {
+        let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
+        // A nonce matters as long as its timestamp is accepted, and a little longer.
+        let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
+        for (statement, limit) in [
+            ("DELETE FROM nonces WHERE timestamp < ?", now.saturating_sub(window.saturating_add(60))),
+            ("DELETE FROM phrases WHERE expires < ?", now),
+            ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
+            ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS.cast_signed())),
+        ] {
+            sqlx::query(statement).bind(limit).execute(self.pool()).await?;
+        }
+        Ok(())
+    }
+
+    fn pool(&self) -> &SqlitePool {
+        &self.database.pool
+    }
+
+    fn seal(&self) -> &SealingKey {
+        &self.shared.seal
+    }
+
+    fn now(&self) -> Result<u64, ApiError> {
+        let now = (self.clock)().duration_since(UNIX_EPOCH).map_err(|error| ApiError::internal(&error))?;
+        Ok(now.as_secs())
+    }
+
+    fn now_i64(&self) -> Result<i64, ApiError> {
+        i64::try_from(self.now()?).map_err(|error| ApiError::internal(&error))
+    }
+
+    fn clock_window(&self) -> u64 {
+        self.clock_window.as_secs()
+    }
+
+    /// The address that the client has signed, if it can be one. The path is the one that was asked for, before any
+    /// router took a part of it away.
+    fn base_uri(&self, parts: &Parts) -> Option<BaseUri> {
+        let original = parts.extensions.get::<axum::extract::OriginalUri>();
+        let path = original.map_or(parts.uri.path(), |uri| uri.0.path());
+        let public = &self.shared.public;
+        BaseUri::new(&public.scheme, &public.authority, &format!("{}{path}", public.prefix)).ok()
+    }
+
+    /// Tells a device that something waits for it, or does no longer.
+    fn notify(&self, device: Option<&str>) {
+        if let Some(device) = device {
+            // No phone listening is no error.
+            let _ = self.shared.events.send(device.into());
+        }
+    }
+}
+
+impl PublicUrl {
+    fn parse(url: &str) -> Option<Self> {
+        let uri: http::Uri = url.trim_end_matches('/').parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
+        BaseUri::new(scheme, authority, uri.path()).ok()?;
+        let prefix = if uri.path() == "/" { "" } else { uri.path() };
+        (uri.query().is_none()).then(|| Self {
+            scheme: scheme.into(),
+            authority: authority.into(),
+            prefix: prefix.into(),
+        })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("public_url", &format_args!("{}", self.shared.public))
+            .field("clock_window", &self.clock_window)
+            .finish_non_exhaustive()
+    }
+}
+
+fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// Where secrets are sealed for.
+mod place {
+    pub(super) fn consumer_secret(requester: &str) -> String {
+        format!("consumer secret of {requester}")
+    }
+
+    pub(super) fn pairing_secret(pairing: &str) -> String {
+        format!("secret of pairing {pairing}")
+    }
+
+    pub(super) fn claim(pairing: &str) -> String {
+        format!("claim of pairing {pairing}")
+    }
+}

@@ -1,0 +1,143 @@
+//! Calls about pairings: the bond between a user of a site and a phone.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64URL_NOPAD;
+use http::header;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+use super::error::ApiError;
+use super::id::Id;
+use super::objects::{PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
+use super::signed::Signed;
+use super::{Server, new_id, place};
+use crate::random;
+use crate::totp::Secret;
+
+/// How long a QR code can be scanned.
+const CLAIM_LIFETIME: i64 = 600;
+
+/// One digest for all tokens: they have 128 bits and more, so nothing is gained by a salt.
+pub(super) fn digest(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+/// A token that nobody can guess.
+pub(super) fn token() -> Result<String, random::NoRandomness> {
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes)?;
+    Ok(BASE64URL_NOPAD.encode(&bytes))
+}
+
+impl Server {
+    pub(super) async fn pairing(&self, requester: &str, id: &str) -> Result<Option<PairingRow>, ApiError> {
+        let query = format!(
+            "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
+             WHERE u.requester_id = ? AND p.id = ?"
+        );
+        Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
+    }
+
+    async fn answer_pairing(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
+        Ok(Json(self.pairing(requester, id).await?.ok_or(ApiError::NO_PAIRING)?.json()))
+    }
+
+    /// Makes a pairing that waits for a phone: for this one, or for the one that shows the claim.
+    async fn new_pairing(&self, user: &str, device: Option<&str>, claim: Option<&str>) -> Result<String, ApiError> {
+        let (id, now) = (new_id(), self.now_i64()?);
+        let secret = Secret::generate().map_err(|error| ApiError::internal(&error))?;
+        let sealed_claim = claim.map(|claim| self.seal().seal(&place::claim(&id), claim.as_bytes())).transpose()?;
+        sqlx::query(
+            "INSERT INTO pairings (id, user_id, device_id, claim_digest, claim_expires, sealed_claim, state,
+                sealed_secret, created, modified)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?8)",
+        )
+        .bind(&id)
+        .bind(user)
+        .bind(device)
+        .bind(claim.map(digest))
+        .bind(claim.map(|_| now.saturating_add(CLAIM_LIFETIME)))
+        .bind(sealed_claim)
+        .bind(self.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
+        .bind(now)
+        .execute(self.pool())
+        .await?;
+        self.notify(device);
+        Ok(id)
+    }
+}
+
+/// Pairs with the phone that shows the phrase. The phrase is used up, and the phone still has to allow it.
+pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let phrase = super::phone::normal(call.params.require(&["pairing_phrase", "pairing_token"])?);
+    let name = call.params.require(&["user_name"])?;
+    let device: Option<String> =
+        sqlx::query_scalar("DELETE FROM phrases WHERE phrase = ? AND expires > ? RETURNING device_id")
+            .bind(&phrase)
+            .bind(server.now_i64()?)
+            .fetch_optional(server.pool())
+            .await?;
+    let device = device.ok_or(ApiError::NO_PHRASE)?;
+    let user = server.user_named(&call.requester_id, name).await?;
+    let id = server.new_pairing(&user.user_id, Some(&device), None).await?;
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+/// Pairs with the phone that scans the QR code, which is fetched by [`qr`].
+pub(super) async fn create_qr(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
+    let id = server.new_pairing(&user.user_id, None, Some(&token()?)).await?;
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+/// The QR code: the address of the phone's page, with the claim in its fragment, which no server's log sees.
+pub(super) async fn qr(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Response, ApiError> {
+    server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
+    let sealed: Option<Vec<u8>> =
+        sqlx::query("SELECT sealed_claim FROM pairings WHERE id = ? AND state = 'pending' AND device_id IS NULL")
+            .bind(&id)
+            .fetch_optional(server.pool())
+            .await?
+            .map(|row| row.try_get("sealed_claim"))
+            .transpose()?
+            .flatten();
+    let claim = server.seal().open(&place::claim(&id), &sealed.ok_or(ApiError::DECIDED)?)?;
+    let claim = std::str::from_utf8(&claim).map_err(|error| ApiError::internal(&error))?;
+    let url = format!("{}/phone#claim={claim}", server.shared.public);
+    let code = qrcode::QrCode::new(url).map_err(|error| ApiError::internal(&error))?;
+    let image = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(200, 200).build();
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], image).into_response())
+}
+
+pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+/// The only thing that can be said of a pairing is that it is over.
+pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
+    let pairing = server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
+    if call.params.flag(&["deactivated"])? == Some(true) {
+        sqlx::query("UPDATE pairings SET state = 'deactivated', modified = ? WHERE id = ?")
+            .bind(server.now_i64()?)
+            .bind(&id)
+            .execute(server.pool())
+            .await?;
+        server.notify(pairing.device_id.as_deref());
+    }
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+pub(super) async fn of_user(State(server): State<Server>, Id(user): Id, call: Signed) -> Result<Json<Value>, ApiError> {
+    let user = server.user(&call.requester_id, &user).await?.ok_or(ApiError::NO_USER)?;
+    let deactivated = call.params.flag(&["deactivated"])?;
+    let query = format!(
+        "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
+         WHERE p.user_id = ?1 AND (?2 IS NULL OR (p.state = 'deactivated') = ?2) ORDER BY p.created, p.id LIMIT 1000"
+    );
+    let pairings: Vec<PairingRow> =
+        sqlx::query_as(&query).bind(&user.user_id).bind(deactivated).fetch_all(server.pool()).await?;
+    Ok(Json(pairings.iter().map(PairingRow::json).collect()))
+}

@@ -1,0 +1,136 @@
+//! Encryption of what the database must not show.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use zeroize::Zeroizing;
+
+use crate::random::{self, NoRandomness};
+
+const NONCE: usize = 24;
+
+/// The key under which secrets stand in the database: 256 bits.
+///
+/// Without it a stolen database shows no consumer secret and no secret of a pairing. Keep it apart from the database,
+/// and keep it: what was sealed with a lost key is lost.
+#[derive(Clone)]
+pub struct SealingKey(Zeroizing<[u8; 32]>);
+
+impl SealingKey {
+    /// Makes a key.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no random numbers to give.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut key = Zeroizing::new([0; 32]);
+        random::fill(&mut *key)?;
+        Ok(Self(key))
+    }
+
+    /// Reads a key from 64 hexadecimal digits, or from base64 (RFC 4648 section 4) of 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSealingKey`] when it is neither.
+    pub fn parse(text: &str) -> Result<Self, InvalidSealingKey> {
+        let text = text.trim().as_bytes();
+        let bytes = HEXLOWER_PERMISSIVE.decode(text).or_else(|_| BASE64.decode(text)).map_err(|_| InvalidSealingKey)?;
+        let bytes = Zeroizing::new(bytes);
+        Ok(Self(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| InvalidSealingKey)?)))
+    }
+
+    /// The key in hexadecimal digits, to keep it.
+    #[must_use]
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(HEXLOWER_PERMISSIVE.encode(&*self.0).to_ascii_lowercase())
+    }
+
+    /// Seals `secret` for one place, say a column of the row with an id: it opens nowhere else.
+    pub(super) fn seal(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, NoRandomness> {
+        let mut nonce = [0; NONCE];
+        random::fill(&mut nonce)?;
+        let payload = Payload { msg: secret, aad: place.as_bytes() };
+        // Encryption fails only for messages of more than 256 GiB.
+        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| NoRandomness)?;
+        Ok([&nonce[..], &sealed].concat())
+    }
+
+    pub(super) fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
+        let payload = Payload { msg: sealed, aad: place.as_bytes() };
+        self.cipher().decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| Unsealable)
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.0).into())
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingKey(<redacted>)")
+    }
+}
+
+/// A text that is no [`SealingKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidSealingKey;
+
+impl fmt::Display for InvalidSealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sealing key is 64 hexadecimal digits, or 32 bytes in base64")
+    }
+}
+
+impl std::error::Error for InvalidSealingKey {}
+
+/// What is sealed was sealed with another key, for another place, or has been changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unsealable;
+
+impl fmt::Display for Unsealable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret in the database does not open with this key: is it the key the database was made with?")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_key_in_the_same_place() {
+        let key = SealingKey::generate().unwrap();
+        let sealed = key.seal("pairing 1", b"hush").unwrap();
+        assert_eq!(key.open("pairing 1", &sealed).unwrap().as_slice(), b"hush");
+        assert_eq!(key.open("pairing 2", &sealed), Err(Unsealable));
+        assert_eq!(SealingKey::generate().unwrap().open("pairing 1", &sealed), Err(Unsealable));
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(key.open("pairing 1", &changed), Err(Unsealable));
+        }
+        for length in 0..sealed.len() {
+            assert_eq!(key.open("pairing 1", &sealed[..length]), Err(Unsealable));
+        }
+        assert_ne!(key.seal("pairing 1", b"hush").unwrap(), sealed);
+    }
+
+    #[test]
+    fn keys_are_read_in_two_spellings() {
+        let key = SealingKey::generate().unwrap();
+        let hex = key.to_hex();
+        let sealed = SealingKey::parse(&format!(" {}\n", hex.to_uppercase())).unwrap().seal("", b"x").unwrap();
+        assert!(key.open("", &sealed).is_ok());
+        let base64 = BASE64.encode(&HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).unwrap());
+        assert!(SealingKey::parse(&base64).unwrap().open("", &sealed).is_ok());
+        for bad in ["", "00", "secret", &hex[1..], &format!("{}00", *hex)] {
+            assert!(SealingKey::parse(bad).is_err());
+        }
+        assert_eq!(format!("{key:?}"), "SealingKey(<redacted>)");
+    }
+}

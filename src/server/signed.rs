@@ -1,0 +1,83 @@
+//! Who calls: the extractor in front of every call of the API.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::header;
+use sqlx::Row;
+
+use super::error::ApiError;
+use super::params::Params;
+use super::{Server, place};
+use crate::media;
+use crate::oauth1::OauthRequest;
+
+/// The most bytes of a form.
+const MAX_FORM: usize = 64 * 1024;
+
+/// A call whose signature is right, whose time is near, and whose nonce is new.
+pub(super) struct Signed {
+    pub(super) requester_id: String,
+    pub(super) params: Params,
+}
+
+impl FromRequest<Server> for Signed {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, server: &Server) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let is_form = media::is_form(&parts.headers).map_err(|_| ApiError::NO_FORM)?;
+        let body = read(body).await?;
+        // What is not signed must not be able to change the meaning of what is.
+        if !body.is_empty() && !is_form {
+            return Err(ApiError::NO_FORM);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let base = server.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
+        let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
+        let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))
+            .map_err(|_| ApiError::UNSIGNED)?;
+        let requester_id = server.check(&signed).await?;
+        Ok(Self { requester_id, params: Params::read(query, &body) })
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    axum::body::to_bytes(body, MAX_FORM).await.map_err(|error| {
+        if std::error::Error::source(&error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+            ApiError::TOO_LARGE
+        } else {
+            ApiError::bad_request("The request body broke off.")
+        }
+    })
+}
+
+impl Server {
+    /// Checks signature, time and nonce, in this order: only who can sign can use a nonce up.
+    async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
+        let consumer = sqlx::query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = ? AND revoked = 0")
+            .bind(signed.consumer_key())
+            .fetch_optional(self.pool())
+            .await?;
+        let Some(consumer) = consumer else {
+            // As long as a known one takes.
+            std::hint::black_box(signed.is_signed_with("a secret of nobody, as long as any"));
+            return Err(ApiError::UNSIGNED);
+        };
+        let id: String = consumer.try_get("id")?;
+        let secret = self.seal().open(&place::consumer_secret(&id), consumer.try_get("sealed_secret")?)?;
+        let secret = std::str::from_utf8(&secret).map_err(|error| ApiError::internal(&error))?;
+        let now = self.now()?;
+        if !signed.is_signed_with(secret) || signed.timestamp().abs_diff(now) > self.clock_window() {
+            return Err(ApiError::UNSIGNED);
+        }
+        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;
+        let new = sqlx::query("INSERT OR IGNORE INTO nonces (consumer_key, timestamp, nonce) VALUES (?, ?, ?)")
+            .bind(signed.consumer_key())
+            .bind(timestamp)
+            .bind(signed.nonce())
+            .execute(self.pool())
+            .await?
+            .rows_affected();
+        if new == 0 { Err(ApiError::UNSIGNED) } else { Ok(id) }
+    }
+}

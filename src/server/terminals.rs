@@ -1,0 +1,89 @@
+//! Calls about terminals: the browsers and machines in front of users.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::id::Id;
+use super::objects::{TERMINAL_COLUMNS, TerminalRow, USER_COLUMNS};
+use super::signed::Signed;
+use super::{Server, new_id};
+
+pub(super) const DISCRIMINATOR: &[&str] =
+    &["name_extra", "requester_specified_id", "terminal_name_extra", "requester_specified_terminal_id"];
+
+impl Server {
+    async fn terminal(&self, requester: &str, id: &str) -> Result<Option<TerminalRow>, ApiError> {
+        let query = format!(
+            "SELECT {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM terminals t JOIN users u ON u.id = t.user_id
+             WHERE u.requester_id = ? AND t.id = ?"
+        );
+        Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
+    }
+
+    /// The id of the user's terminal with this discriminator, or with this name where there is no discriminator. It is
+    /// made if there is none, and takes the name if it has another.
+    pub(super) async fn terminal_of(&self, user: &str, name: &str, discriminator: &str) -> Result<String, ApiError> {
+        let target = if discriminator.is_empty() {
+            "(user_id, name) WHERE discriminator = ''"
+        } else {
+            "(user_id, discriminator) WHERE discriminator <> ''"
+        };
+        let query = format!(
+            "INSERT INTO terminals (id, user_id, name, discriminator, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+             ON CONFLICT {target} DO UPDATE SET
+                name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END,
+                modified = excluded.modified
+             RETURNING id"
+        );
+        let id = sqlx::query_scalar(&query).bind(new_id()).bind(user).bind(name).bind(discriminator);
+        Ok(id.bind(self.now_i64()?).fetch_one(self.pool()).await?)
+    }
+
+    pub(super) async fn knows_terminal(&self, user: &str, discriminator: &str) -> Result<bool, ApiError> {
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM terminals WHERE user_id = ? AND discriminator = ?")
+            .bind(user)
+            .bind(discriminator)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(known.is_some())
+    }
+}
+
+pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let name = call.params.require(&["name", "terminal_name"])?;
+    let discriminator = call.params.get(DISCRIMINATOR)?.unwrap_or_default();
+    let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
+    let id = server.terminal_of(&user.user_id, name, discriminator).await?;
+    Ok(Json(server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?.json()))
+}
+
+pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
+    Ok(Json(server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?.json()))
+}
+
+/// Gives a terminal another discriminator, which ends what was automated for it.
+pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
+    let terminal = server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?;
+    let Some(discriminator) = call.params.get(DISCRIMINATOR)? else { return Ok(Json(terminal.json())) };
+    let mut transaction = server.pool().begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("DELETE FROM automations WHERE terminal_id = ?").bind(&id).execute(&mut *transaction).await?;
+    // A terminal that has this discriminator already makes way.
+    sqlx::query(
+        "UPDATE terminals SET discriminator = 'replaced ' || id WHERE discriminator = ?1 AND id <> ?2
+            AND user_id = (SELECT user_id FROM terminals WHERE id = ?2)",
+    )
+    .bind(discriminator)
+    .bind(&id)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query("UPDATE terminals SET discriminator = ?, modified = ? WHERE id = ?")
+        .bind(discriminator)
+        .bind(server.now_i64()?)
+        .bind(&id)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(Json(server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?.json()))
+}
