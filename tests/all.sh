@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv)
+declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
+    [openssl]=openssl)
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
@@ -19,11 +20,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"
 fi
 
-# An authenticator of another author, in an environment of its own.
+# An authenticator and an OAuth client of other authors, in an environment of their own.
 python=target/pyotp/bin/python
-if ! "$python" -c 'import pyotp' 2>/dev/null; then
+if ! "$python" -c 'import pyotp, requests_oauthlib' 2>/dev/null; then
     python3 -m venv --clear target/pyotp
-    target/pyotp/bin/pip install --quiet --disable-pip-version-check pyotp==2.9.0
+    target/pyotp/bin/pip install --quiet --disable-pip-version-check pyotp==2.12.1 requests-oauthlib==2.0.0
 fi
 
 # A program that is missing now is a failure, not a skipped test.

@@ -44,6 +44,10 @@ CREATE TABLE pairings (
     sealed_claim BLOB,
     reset_digest BLOB UNIQUE,
     reset_expires INTEGER,
+    -- What the reset page asks for, where the site has said so.
+    reset_question TEXT,
+    reset_answer_digest BLOB,
+    reset_tries_left INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL CHECK (state IN ('pending', 'enabled', 'refused', 'deactivated')),
     sealed_secret BLOB NOT NULL,
     secret_delivered INTEGER NOT NULL DEFAULT 0,

@@ -17,13 +17,15 @@ use clap::{Args, Parser, Subcommand};
 use http::StatusCode;
 use serde::Deserialize;
 use tower_toopher::oauth1::{BaseUri, Credentials, sign};
-use tower_toopher::server::{SealingKey, Server};
+use tower_toopher::server::{Message, SealingKey, Server};
 use tracing_subscriber::EnvFilter;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// How often what is over is removed from the database.
 const SWEEP: Duration = Duration::from_secs(300);
+/// How long a message may take.
+const MESSAGE_TIME: Duration = Duration::from_secs(20);
 /// How long requests under way may take once the program is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -33,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// For real: make a key (toopher-server key > toopher.key), make a requester (toopher-server requester create "my site"),
 /// then serve. Options can also be given by the environment, as shown with each, or in a TOML file (--config), where
-/// they have the same names with underscores: listen, public_url, database, key_file, tls_cert, tls_key, clock_window.
+/// they have the same names with underscores: listen, public_url, database, key_file, tls_cert, tls_key, clock_window, message_command.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -100,6 +102,11 @@ struct Serve {
     /// How many seconds the clock of a client may be off [default: 300]
     #[arg(long, env = "TOOPHER_SERVER_CLOCK_WINDOW", value_name = "SECONDS")]
     clock_window: Option<u64>,
+    /// A program that sends messages: called with `sms NUMBER` or `mail ADDRESS`, and the text as its input
+    ///
+    /// Without one, pairing by text message and sending of reset links are refused.
+    #[arg(long, env = "TOOPHER_SERVER_MESSAGE_COMMAND", value_name = "PROGRAM")]
+    message_command: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -175,6 +182,7 @@ struct Config {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     clock_window: Option<u64>,
+    message_command: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -261,6 +269,11 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     let window = options.clock_window.or(config.clock_window).unwrap_or(300);
     let server = server.clock_window_of(Duration::from_secs(window));
 
+    let server = match options.message_command.or(config.message_command) {
+        Some(program) => server.messenger(move |message| send(program.clone(), message)),
+        None => server,
+    };
+
     let handle = Handle::new();
     tokio::spawn(stop_when_told(handle.clone()));
     tokio::spawn(sweep(server.clone()));
@@ -272,6 +285,27 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Has a program send a message. It is given no shell, and the address as one argument.
+async fn send(program: PathBuf, message: Message) -> Result<(), Failure> {
+    use tokio::io::AsyncWriteExt;
+    let (kind, address, text) = match message {
+        Message::Sms { number, text } => ("sms", number, text),
+        Message::Mail { address, text } => ("mail", address, text),
+        _ => return Err("a kind of message that is not known here".into()),
+    };
+    let mut child = tokio::process::Command::new(&program)
+        .args([kind, &address])
+        .stdin(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(text.as_bytes()).await?;
+    }
+    let status = tokio::time::timeout(MESSAGE_TIME, child.wait()).await.map_err(|_| "the message took too long")??;
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", program.display()).into()) }
 }
 
 async fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, Failure> {

@@ -47,6 +47,8 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, 707, "Not allowed: This pairing has been deactivated.");
     pub(super) const NO_PHRASE: Self =
         Self::new(StatusCode::CONFLICT, 601, "No pending pairing requests with specified pairing_phrase");
+    pub(super) const NO_MESSAGES: Self =
+        Self::new(StatusCode::FORBIDDEN, 403, "This server has no way to send messages.");
     pub(super) const DECIDED: Self =
         Self::new(StatusCode::CONFLICT, 409, "This is not waiting for an answer any more.");
 

@@ -28,11 +28,13 @@
 mod error;
 mod guard;
 mod id;
+mod message;
 mod objects;
 mod pairings;
 mod params;
 mod phone;
 mod requests;
+mod reset;
 mod seal;
 mod signed;
 mod terminals;
@@ -53,6 +55,7 @@ use uuid::Uuid;
 
 use self::error::ApiError;
 use self::guard::BackupCodes;
+pub use self::message::Message;
 pub use self::seal::{InvalidSealingKey, SealingKey};
 use crate::oauth1::{BaseUri, Credentials};
 use crate::random;
@@ -75,6 +78,7 @@ pub struct Server {
     verifier: TotpVerifier<BackupCodes, SqliteStore>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     clock_window: Duration,
+    messenger: Option<Arc<message::Messenger>>,
 }
 
 struct Shared {
@@ -148,7 +152,7 @@ impl Server {
         let verifier = TotpVerifier::new(codes)?.store(SqliteStore::on(database.clone())).window(Window::new(2, 2)?);
         let shared = Arc::new(Shared { seal, public, events: broadcast::Sender::new(EVENTS) });
         let clock = Arc::new(SystemTime::now);
-        Ok(Self { database, shared, verifier, clock, clock_window: Duration::from_secs(300) })
+        Ok(Self { database, shared, verifier, clock, clock_window: Duration::from_secs(300), messenger: None })
     }
 
     /// Sets the clock. Default: `SystemTime::now`.
@@ -179,13 +183,29 @@ impl Server {
         self
     }
 
+    /// Sets how text messages and mails are sent. Default: they are not, and the calls that need them are refused.
+    ///
+    /// A message holds a link that pairs a phone, or ends a pairing: whoever reads it can use it.
+    #[must_use]
+    pub fn messenger<F>(mut self, send: impl Fn(Message) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.messenger = Some(Arc::new(move |message| Box::pin(send(message))));
+        self
+    }
+
     /// The API under `/v1`, and the phone's under `/phone/v1`, with its own errors for everything else.
     pub fn router(&self) -> Router {
         let v1 = Router::new()
             .route("/pairings/create", post(pairings::create))
             .route("/pairings/create/qr", post(pairings::create_qr))
+            .route("/pairings/create/sms", post(pairings::create_sms))
             .route("/qr/pairings/{id}", get(pairings::qr))
             .route("/pairings/{id}", get(pairings::status).post(pairings::update))
+            .route("/pairings/{id}/generate_reset_link", post(reset::generate_link))
+            .route("/pairings/{id}/send_reset_link", post(reset::send_link))
+            .route("/pairings/{id}/reset", get(reset::page).post(reset::submit))
             .route("/authentication_requests/initiate", post(requests::initiate))
             .route("/authentication_requests/{id}", get(requests::status))
             .route("/authentication_requests/{id}/otp_auth", post(requests::otp_auth))

@@ -11,6 +11,7 @@ use sqlx::Row;
 
 use super::error::ApiError;
 use super::id::Id;
+use super::message::Message;
 use super::objects::{PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
 use super::signed::Signed;
 use super::{Server, new_id, place};
@@ -90,6 +91,19 @@ pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result
 pub(super) async fn create_qr(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
     let id = server.new_pairing(&user.user_id, None, Some(&token()?)).await?;
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+/// Pairs with the phone that opens the link in a text message.
+pub(super) async fn create_sms(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let number = call.params.require(&["phone_number"])?.to_owned();
+    let name = call.params.require(&["user_name"])?;
+    server.can_send()?;
+    let user = server.user_named(&call.requester_id, name).await?;
+    let claim = token()?;
+    let id = server.new_pairing(&user.user_id, None, Some(&claim)).await?;
+    let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public);
+    server.send(Message::Sms { number, text }).await?;
     server.answer_pairing(&call.requester_id, &id).await
 }
 

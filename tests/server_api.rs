@@ -1,0 +1,655 @@
+//! The Toopher API, call by call: the story of a site, a user and a phone, and everything that must not work.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use common::toopher::{HOST, Phone, Site, server};
+use common::{Clock, T};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_toopher::server::Message;
+
+async fn site() -> (Site, Clock) {
+    let clock = Clock::at(T);
+    (Site::new(&server(&clock).await, &clock).await, clock)
+}
+
+fn id(value: &Value) -> &str {
+    value["id"].as_str().unwrap()
+}
+
+fn outcome(value: &Value) -> (bool, bool, bool) {
+    let flag = |name: &str| value[name].as_bool().unwrap();
+    (flag("pending"), flag("granted"), flag("automated"))
+}
+
+const WAITING: (bool, bool, bool) = (true, false, false);
+const GRANTED: (bool, bool, bool) = (false, true, false);
+const DENIED: (bool, bool, bool) = (false, false, false);
+
+#[tokio::test]
+async fn pair_by_phrase_and_let_the_phone_answer() {
+    let (site, _) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let (_, status) = site.get(&format!("pairings/{pairing}")).await;
+    assert_eq!(
+        (&status["enabled"], &status["pending"], &status["user"]["name"]),
+        (&json!(true), &json!(false), &json!("jdoe"))
+    );
+    assert!(status.get("secret").is_none());
+
+    for (answer, expected) in [("allow", GRANTED), ("deny", DENIED)] {
+        let (status, request) = site.initiate("jdoe", &[("action_name", "log in"), ("terminal_name", "laptop")]).await;
+        assert_eq!((status, outcome(&request)), (200, WAITING));
+        let waiting = phone.get("requests").await;
+        assert_eq!(waiting.as_array().unwrap().len(), 1);
+        for (key, value) in [("requester", "my site"), ("user", "jdoe"), ("terminal", "laptop"), ("action", "log in")] {
+            assert_eq!(waiting[0][key], value);
+        }
+        assert_eq!(phone.post(&format!("requests/{}/{answer}", id(&request)), json!({})).await.0, 200);
+        let (_, decided) = site.get(&format!("authentication_requests/{}", id(&request))).await;
+        assert_eq!(outcome(&decided), expected);
+        assert_eq!(phone.get("requests").await, json!([]));
+        // The first answer stands.
+        assert_eq!(phone.post(&format!("requests/{}/allow", id(&request)), json!({})).await.0, 409);
+        let (_, again) = site.get(&format!("authentication_requests/{}", id(&request))).await;
+        assert_eq!(outcome(&again), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_phrase_is_used_once_in_any_spelling_and_not_for_ever() {
+    let (site, clock) = site().await;
+    let phone = Phone::register(&site.app).await;
+    let phrase = |value: Value| value["phrase"].as_str().unwrap().to_owned();
+    let first = phrase(phone.post("phrases", json!({})).await.1);
+    let spelt = format!("  {} ", first.to_uppercase().replace(' ', "  "));
+    assert_eq!(site.post("pairings/create", &[("user_name", "a"), ("pairing_token", &spelt)]).await.0, 200);
+    let (status, error) = site.post("pairings/create", &[("user_name", "b"), ("pairing_phrase", &first)]).await;
+    assert_eq!(
+        (status, &error["error_message"]),
+        (409, &json!("No pending pairing requests with specified pairing_phrase"))
+    );
+    let second = phrase(phone.post("phrases", json!({})).await.1);
+    clock.advance(301);
+    assert_eq!(site.post("pairings/create", &[("user_name", "b"), ("pairing_phrase", &second)]).await.0, 409);
+}
+
+#[tokio::test]
+async fn pair_by_qr_code() {
+    let (site, _) = site().await;
+    let (_, pairing) = site.post("pairings/create/qr", &[("user_name", "jdoe")]).await;
+    let request = site.signed("GET", &format!("qr/pairings/{}", id(&pairing)), &[]);
+    let response = site.app.clone().oneshot(request).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"image/svg+xml".parse().unwrap())
+    );
+    let phone = Phone::register(&site.app).await;
+    assert_eq!(phone.post("claims", json!({ "claim": "a guess" })).await.0, 404);
+    assert_eq!(phone.get("pairings").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_one_time_password_is_answered_at_once_and_passes_once() {
+    let (site, clock) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let code = phone.code(clock.now());
+    let (status, right) = site.initiate("jdoe", &[("otp", &code)]).await;
+    assert_eq!((status, outcome(&right), &right["totp_valid"]), (200, GRANTED, &json!(true)));
+    for parameters in [vec![("user_name", "jdoe")], vec![("pairing_id", pairing.as_str())]] {
+        let all: Vec<_> = parameters.into_iter().chain([("otp", code.as_str())]).collect();
+        let (_, replayed) = site.post("authentication_requests/initiate", &all).await;
+        assert_eq!((outcome(&replayed), &replayed["totp_valid"]), (DENIED, &json!(false)));
+    }
+    for otp in ["000000", "junk", "0818o4", "1234567890123456789012345"] {
+        let (status, wrong) = site.initiate("jdoe", &[("otp", otp)]).await;
+        assert_eq!((status, outcome(&wrong)), (200, DENIED), "{otp}");
+        assert!(!wrong["reason"].as_str().unwrap().is_empty());
+    }
+    // Nothing was pushed by any of them.
+    assert_eq!(phone.get("requests").await, json!([]));
+    // An empty one is none.
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", "")]).await.1), WAITING);
+}
+
+#[tokio::test]
+async fn a_code_that_was_made_a_number_is_the_same_code() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let code = loop {
+        let code = phone.code(clock.now());
+        if code.starts_with('0') && !code.starts_with("00") {
+            break code;
+        }
+        clock.advance(30);
+    };
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &code[1..])]).await.1), GRANTED);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &code)]).await.1), DENIED);
+}
+
+#[tokio::test]
+async fn guesses_are_throttled_with_429_and_a_right_code_is_not_spent_by_it() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let wrong = [("otp", "000000")];
+    let burst = join_all((0..30).map(|_| site.initiate("jdoe", &wrong))).await;
+    assert_eq!(burst.iter().filter(|(status, _)| *status == 200).count(), 5);
+    let throttled = burst.iter().find(|(status, _)| *status == 429).unwrap();
+    assert_eq!(throttled.1["error_code"], 429);
+    let code = phone.code(clock.now() + Duration::from_secs(30));
+    assert_eq!(site.initiate("jdoe", &[("otp", &code)]).await.0, 429);
+    clock.advance(30);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &code)]).await.1), GRANTED);
+}
+
+#[tokio::test]
+async fn fifty_calls_with_one_code_are_one_grant() {
+    let clock = Clock::at(T);
+    let patient =
+        tower_toopher::store::Throttle::new(100, Duration::from_secs(1), Duration::from_secs(1), 100).unwrap();
+    let site = Site::new(&server(&clock).await.throttle(patient), &clock).await;
+    let (phone, _) = site.paired("jdoe").await;
+    let code = phone.code(clock.now());
+    let otp = [("otp", code.as_str())];
+    let answers = join_all((0..50).map(|_| site.initiate("jdoe", &otp))).await;
+    assert_eq!(answers.iter().filter(|(_, answer)| answer["granted"] == true).count(), 1);
+}
+
+#[tokio::test]
+async fn an_otp_in_the_middle_of_a_wait() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let (_, request) = site.initiate("jdoe", &[]).await;
+    let path = format!("authentication_requests/{}/otp_auth", id(&request));
+    let (_, wrong) = site.post(&path, &[("otp", "000000")]).await;
+    assert_eq!((outcome(&wrong), &wrong["reason"]), (WAITING, &json!("Invalid OTP")));
+    let code = phone.code(clock.now());
+    assert_eq!(outcome(&site.post(&path, &[("otp", &code)]).await.1), GRANTED);
+    // Decided: no more codes are looked at, or spent.
+    let next = phone.code(clock.now() + Duration::from_secs(30));
+    assert_eq!(outcome(&site.post(&path, &[("otp", &next)]).await.1), GRANTED);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &next)]).await.1), GRANTED);
+    assert_eq!(phone.post(&format!("requests/{}/deny", id(&request)), json!({})).await.0, 409);
+    assert_eq!(site.post(&path, &[]).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_request_ends_by_time_by_cancelling_and_by_the_end_of_its_pairing() {
+    let (site, clock) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let (_, old) = site.initiate("jdoe", &[]).await;
+    clock.advance(120);
+    assert_eq!(outcome(&site.get(&format!("authentication_requests/{}", id(&old))).await.1), DENIED);
+    assert_eq!(phone.post(&format!("requests/{}/allow", id(&old)), json!({})).await.0, 409);
+
+    let (_, cancelled) = site.initiate("jdoe", &[]).await;
+    let (_, answer) = site.post(&format!("authentication_requests/{}/cancel", id(&cancelled)), &[]).await;
+    assert_eq!((outcome(&answer), &answer["cancelled"]), (DENIED, &json!(true)));
+    assert_eq!(phone.post(&format!("requests/{}/allow", id(&cancelled)), json!({})).await.0, 409);
+
+    let (_, orphan) = site.initiate("jdoe", &[]).await;
+    let (_, gone) = site.post(&format!("pairings/{pairing}"), &[("deactivated", "True")]).await;
+    assert_eq!((&gone["deactivated"], &gone["enabled"]), (&json!(true), &json!(false)));
+    assert_eq!(phone.post(&format!("requests/{}/allow", id(&orphan)), json!({})).await.0, 409);
+    let (status, error) = site.initiate("jdoe", &[]).await;
+    assert_eq!((status, &error["error_code"]), (409, &json!(707)));
+    assert!(error["error_message"].as_str().unwrap().contains("pairing has been deactivated"));
+}
+
+#[tokio::test]
+async fn of_many_answers_at_once_one_stands() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    for _ in 0..5 {
+        let (_, request) = site.initiate("jdoe", &[]).await;
+        let path =
+            |i: usize| format!("requests/{}/{}", id(&request), if i.is_multiple_of(2) { "allow" } else { "deny" });
+        let answers = join_all((0..20).map(|i| {
+            let (phone, path) = (&phone, path(i));
+            async move { phone.post(&path, json!({})).await }
+        }))
+        .await;
+        let stood: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+        assert_eq!(stood.len(), 1);
+        let (_, decided) = site.get(&format!("authentication_requests/{}", id(&request))).await;
+        assert_eq!(decided["granted"], stood[0].1["granted"]);
+    }
+}
+
+#[tokio::test]
+async fn automate_here_and_only_here() {
+    let (site, _) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let here = [("terminal_name", "laptop"), ("terminal_name_extra", "cookie"), ("action_name", "log in")];
+    let with =
+        |more: &[(&'static str, &'static str)]| here.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
+    let (_, request) = site.initiate("jdoe", &here).await;
+    let (_, answer) = phone.post(&format!("requests/{}/allow", id(&request)), json!({ "automate": true })).await;
+    assert_eq!(answer["automated_from_now_on"], true);
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), (false, true, true));
+    for other in [
+        with(&[("automation_allowed", "False")]),
+        with(&[("challenge_required", "true")]),
+        vec![("terminal_name", "laptop"), ("terminal_name_extra", "another"), ("action_name", "log in")],
+        vec![("terminal_name", "laptop"), ("action_name", "log in")],
+        vec![("terminal_name", "laptop"), ("terminal_name_extra", "cookie"), ("action_name", "pay")],
+    ] {
+        let (_, answer) = site.initiate("jdoe", &other).await;
+        assert_eq!(outcome(&answer), WAITING, "{other:?}");
+        site.post(&format!("authentication_requests/{}/cancel", id(&answer)), &[]).await;
+    }
+    // By another name the cookie is still the terminal's.
+    let (_, renamed) = site
+        .initiate(
+            "jdoe",
+            &[("terminal_name", "new name"), ("requester_specified_terminal_id", "cookie"), ("action_name", "log in")],
+        )
+        .await;
+    assert_eq!((outcome(&renamed), &renamed["terminal"]["name"]), ((false, true, true), &json!("new name")));
+
+    let rules = phone.get("automations").await;
+    assert_eq!(phone.post(&format!("automations/{}/remove", id(&rules[0])), json!({})).await.0, 200);
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), WAITING);
+
+    // A terminal that is known by its name alone, or a request that forbids it, is never automated.
+    for parameters in [vec![("terminal_name", "library")], with(&[("automation_allowed", "0")])] {
+        let (_, request) = site.initiate("jdoe", &parameters).await;
+        let (_, answer) = phone.post(&format!("requests/{}/allow", id(&request)), json!({ "automate": true })).await;
+        assert_eq!(answer["automated_from_now_on"], false);
+    }
+    // A rule can also say no, and ends with its pairing.
+    let (_, request) = site.initiate("jdoe", &here).await;
+    phone.post(&format!("requests/{}/deny", id(&request)), json!({ "automate": true })).await;
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), (false, false, true));
+    site.post(&format!("pairings/{pairing}"), &[("deactivated", "1")]).await;
+    let (phone, _) = site.paired("jdoe").await;
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), WAITING);
+    assert_eq!(phone.get("automations").await, json!([]));
+}
+
+#[tokio::test]
+async fn what_is_another_site_s_or_another_phone_s_does_not_exist() {
+    let clock = Clock::at(T);
+    let server = server(&clock).await;
+    let (mine, other) = (Site::new(&server, &clock).await, Site::new(&server, &clock).await);
+    let (phone, pairing) = mine.paired("jdoe").await;
+    let (_, request) = mine.initiate("jdoe", &[("terminal_name", "t")]).await;
+    let (user, terminal) = (id(&request["user"]), id(&request["terminal"]));
+    for path in [
+        format!("pairings/{pairing}"),
+        format!("authentication_requests/{}", id(&request)),
+        format!("users/{user}"),
+        format!("users/{user}/pairings"),
+        format!("user_terminals/{terminal}"),
+    ] {
+        let (theirs, nobodys) =
+            (other.get(&path).await, other.get(&path.replace(|c: char| c.is_ascii_digit(), "0")).await);
+        assert!(theirs.0 >= 400 && theirs == nobodys, "{path}: {theirs:?} {nobodys:?}");
+        assert_eq!(mine.get(&path).await.0, 200);
+    }
+    let code = phone.code(clock.now());
+    assert_eq!(other.initiate("jdoe", &[("otp", &code)]).await.1["error_code"], 705);
+    let by_id = [("pairing_id", pairing.as_str()), ("otp", code.as_str())];
+    assert_eq!(other.post("authentication_requests/initiate", &by_id).await.1["error_code"], 601);
+    assert_eq!(
+        other.post(&format!("authentication_requests/{}/otp_auth", id(&request)), &[("otp", &code)]).await.0,
+        404
+    );
+    assert_eq!(other.post(&format!("pairings/{pairing}"), &[("deactivated", "true")]).await.0, 409);
+    // A user of that name is made for the other site at first sight; resetting it is nothing to this one.
+    assert_eq!(other.post("users/reset", &[("name", "jdoe")]).await.0, 200);
+    assert_eq!(mine.get(&format!("pairings/{pairing}")).await.1["enabled"], true);
+
+    let (stranger, _) = other.paired("jdoe").await;
+    assert_eq!(stranger.get("requests").await, json!([]));
+    assert_eq!(stranger.post(&format!("requests/{}/allow", id(&request)), json!({})).await.0, 409);
+    assert_eq!(stranger.post(&format!("pairings/{pairing}/remove"), json!({})).await.0, 404);
+    assert_eq!(outcome(&mine.get(&format!("authentication_requests/{}", id(&request))).await.1), WAITING);
+}
+
+#[tokio::test]
+async fn users_are_found_disabled_enabled_and_reset() {
+    let (site, _) = site().await;
+    let (_, user) = site.post("users/create", &[("name", "zo\u{eb} + co")]).await;
+    for parameter in ["name", "user_name"] {
+        let (_, found) = site.send(site.signed("GET", "users", &[(parameter, "zo\u{eb} + co")])).await;
+        assert_eq!(found, json!([user]));
+    }
+    assert_eq!(site.send(site.signed("GET", "users", &[("name", "nobody")])).await.1, json!([]));
+    site.paired("zo\u{eb} + co").await;
+    for (parameter, value, enabled) in [
+        ("toopher_authentication_enabled", "False", false),
+        ("toopher_authentication_enabled", "true", true),
+        ("disable_toopher_auth", "1", false),
+        ("disable_toopher_auth", "false", true),
+    ] {
+        let (_, answer) = site.post(&format!("users/{}", id(&user)), &[(parameter, value)]).await;
+        assert_eq!(
+            (&answer["toopher_authentication_enabled"], &answer["disable_toopher_auth"]),
+            (&json!(enabled), &json!(!enabled))
+        );
+        let (_, initiated) = site.initiate("zo\u{eb} + co", &[]).await;
+        assert_eq!(initiated.get("error_code"), (!enabled).then_some(&json!(704)));
+    }
+    let contradiction = [("toopher_authentication_enabled", "true"), ("disable_toopher_auth", "true")];
+    assert_eq!(site.post(&format!("users/{}", id(&user)), &contradiction).await.0, 400);
+    assert_eq!(site.post("users/reset", &[("user_name", "zo\u{eb} + co")]).await, (200, json!({})));
+    assert_eq!(site.initiate("zo\u{eb} + co", &[]).await.1["error_code"], 707);
+    let (_, pairings) = site.get(&format!("users/{}/pairings", id(&user))).await;
+    assert_eq!((pairings.as_array().unwrap().len(), &pairings[0]["deactivated"]), (1, &json!(true)));
+    // By name a user is made at first sight, and answered with 705 until paired.
+    assert_eq!(site.initiate("new", &[]).await.1["error_code"], 705);
+    assert_eq!(site.send(site.signed("GET", "users", &[("name", "new")])).await.1.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn printed_codes_pass_once() {
+    let (site, _) = site().await;
+    assert_eq!(site.post("users/activate_next_otp_list", &[("user_name", "new")]).await.1["error_code"], 705);
+    site.paired("jdoe").await;
+    let list = [("user_name", "jdoe"), ("create_user_if_needed", "True")];
+    let (_, answer) = site.post("users/activate_next_otp_list", &list).await;
+    let codes: Vec<_> = answer["otp_list"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    assert_eq!(codes.len(), 10);
+    let (_, granted) = site.initiate("jdoe", &[("otp", &codes[0].to_lowercase())]).await;
+    assert_eq!((outcome(&granted), &granted["user"]["number_of_pregenerated_otps_remaining"]), (GRANTED, &json!(9)));
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", codes[0])]).await.1), DENIED);
+    site.post("users/activate_next_otp_list", &list).await;
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", codes[1])]).await.1), DENIED);
+}
+
+#[tokio::test]
+async fn terminals() {
+    let (site, _) = site().await;
+    site.paired("jdoe").await;
+    let unknown = [("terminal_name", ""), ("terminal_name_extra", "cookie")];
+    assert_eq!(site.initiate("jdoe", &unknown).await.1["error_code"], 706);
+    for (name, extra) in [("name", "name_extra"), ("terminal_name", "requester_specified_id")] {
+        let (status, terminal) =
+            site.post("user_terminals/create", &[("user_name", "jdoe"), (name, "laptop"), (extra, "cookie")]).await;
+        assert_eq!((status, &terminal["name"], &terminal["name_extra"]), (200, &json!("laptop"), &json!("cookie")));
+        assert_eq!(site.get(&format!("user_terminals/{}", id(&terminal))).await.1["requester_specified_id"], "cookie");
+    }
+    let (_, request) = site.initiate("jdoe", &unknown).await;
+    assert_eq!((outcome(&request), &request["terminal"]["name"]), (WAITING, &json!("laptop")));
+    let path = format!("user_terminals/{}", id(&request["terminal"]));
+    assert_eq!(site.post(&path, &[("name_extra", "00000000")]).await.1["name_extra"], "00000000");
+    assert_eq!(site.initiate("jdoe", &unknown).await.1["error_code"], 706);
+}
+
+#[tokio::test]
+async fn a_call_is_new_near_and_signed_or_it_is_401() {
+    let (site, clock) = site().await;
+    let (status, error) = site.send(Request::get("/v1/users").body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (status, &error),
+        (401, &json!({ "error_code": 401, "error_message": "Not a valid OAuth signed request" }))
+    );
+
+    // The same twice, and twenty times at once.
+    let again = |request: &Request<Body>| {
+        let builder = Request::builder().method(request.method()).uri(request.uri());
+        builder.header("authorization", &request.headers()["authorization"]).body(Body::empty()).unwrap()
+    };
+    let once = site.signed("GET", "users", &[]);
+    let twins: Vec<_> = (0..20).map(|_| again(&once)).collect();
+    let answers = join_all(twins.into_iter().map(|request| site.send(request))).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1);
+
+    // The same nonce is another consumer's too.
+    let other = Site { credentials: site.credentials.clone(), ..site.clone() };
+    for (shift, expected) in [(0, 200), (299, 200), (300, 200), (301, 401), (100_000, 401)] {
+        for sign in [1_i64, -1] {
+            let request = other.signed("GET", "users", &[]);
+            let now = clock.now().as_secs();
+            clock.set(now.wrapping_add_signed(sign * shift));
+            assert_eq!(site.send(request).await.0, expected, "{}", sign * shift);
+            clock.set(now);
+        }
+    }
+
+    // What was changed after signing, or signed by someone else.
+    let mut moved = site.signed("GET", "users", &[]);
+    *moved.uri_mut() = "/v1/users?name=jdoe".parse().unwrap();
+    let mut stranger = site.clone();
+    stranger.credentials = tower_toopher::oauth1::Credentials::new("nobody", "secret").unwrap();
+    let mut impostor = site.clone();
+    impostor.credentials = tower_toopher::oauth1::Credentials::new(site.credentials.key(), "wrong").unwrap();
+    for request in [moved, stranger.signed("GET", "users", &[]), impostor.signed("GET", "users", &[])] {
+        assert_eq!(site.send(request).await.0, 401);
+    }
+    // A header of the client's does not say where the server is.
+    let mut spoofed = site.signed("GET", "users", &[]);
+    spoofed.headers_mut().insert("host", "evil.test".parse().unwrap());
+    spoofed.headers_mut().insert("x-forwarded-proto", "http".parse().unwrap());
+    assert_eq!(site.send(spoofed).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_signature_uses_no_nonce_up() {
+    let (site, _) = site().await;
+    let request = site.signed("GET", "users", &[]);
+    let header = request.headers()["authorization"].to_str().unwrap().to_owned();
+    let forged = header.replace("oauth_signature=\"", "oauth_signature=\"AAAA");
+    let forged = Request::get("/v1/users").header("authorization", forged).body(Body::empty()).unwrap();
+    assert_eq!(site.send(forged).await.0, 401);
+    assert_eq!(site.send(request).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_revoked_requester_is_nobody() {
+    let clock = Clock::at(T);
+    let server = server(&clock).await;
+    let site = Site::new(&server, &clock).await;
+    assert!(server.revoke_requester(site.credentials.key()).await.unwrap());
+    assert_eq!(site.get("users").await.0, 401);
+    assert!(!server.revoke_requester("nobody").await.unwrap());
+}
+
+#[tokio::test]
+async fn everything_else_has_the_api_s_own_error_shape() {
+    let (site, _) = site().await;
+    let form = "application/x-www-form-urlencoded";
+    let post = |path: &str, content_type: &str, body: Body| {
+        Request::post(path.to_owned()).header("content-type", content_type).body(body).unwrap()
+    };
+    let stream =
+        |chunks: Vec<Result<&'static str, std::io::Error>>| Body::from_stream(futures_util::stream::iter(chunks));
+    for (request, expected) in [
+        (Request::get("/v2/users").body(Body::empty()).unwrap(), 404),
+        (Request::get("/").body(Body::empty()).unwrap(), 404),
+        (Request::get("/v1").body(Body::empty()).unwrap(), 404),
+        (Request::delete("/v1/users").body(Body::empty()).unwrap(), 405),
+        (Request::get("/v1/pairings/create").body(Body::empty()).unwrap(), 405),
+        (Request::put("/v1/pairings/x").body(Body::empty()).unwrap(), 405),
+        (Request::get("/v1/pairings/%ff").body(Body::empty()).unwrap(), 404),
+        (post("/v1/users/create", "application/json", Body::from("{\"name\":\"x\"}")), 415),
+        (post("/v1/users/create", "multipart/form-data; boundary=x", Body::from("--x--")), 415),
+        (post("/v1/users/create", &format!("{form}; charset=utf-16"), Body::from("name=x")), 415),
+        (post("/v1/users/create", form, Body::from("x".repeat(65_537))), 413),
+        (post("/v1/users/create", form, stream(vec![Ok("name="), Err(std::io::Error::other("cut"))])), 400),
+        (post("/phone/v1/devices", "application/json", Body::from("{")), 400),
+        (post("/phone/v1/devices", "application/json", Body::from("{\"name\":7}")), 400),
+        (post("/phone/v1/devices", "text/plain", Body::from("{\"name\":\"x\"}")), 400),
+        (post("/phone/v1/devices", "application/json", Body::from("{\"name\":\" \"}")), 400),
+        (Request::get("/phone/v1/requests").body(Body::empty()).unwrap(), 401),
+        (Request::get("/phone/v1/requests").header("authorization", "Bearer x").body(Body::empty()).unwrap(), 401),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
+        let (status, error) = site.send(request).await;
+        assert_eq!(status, expected, "{what}");
+        assert_eq!(error["error_code"].as_u64(), Some(u64::from(expected)), "{what}: {error}");
+        assert!(!error["error_message"].as_str().unwrap().is_empty());
+    }
+    for (path, parameters) in [
+        ("users/create", vec![]),
+        ("users/create", vec![("name", "")]),
+        ("pairings/create", vec![("user_name", "x")]),
+        ("authentication_requests/initiate", vec![]),
+        ("users/create", vec![("name", "a"), ("user_name", "b")]),
+    ] {
+        assert_eq!(site.post(path, &parameters).await.0, 400, "{path} {parameters:?}");
+    }
+    assert_eq!(site.post("users/create", &[("name", &"x".repeat(513))]).await.0, 400);
+    // What nobody knows is ignored.
+    assert_eq!(site.post("users/create", &[("name", "x"), ("test_param", "42"), ("foo", "bar")]).await.0, 200);
+}
+
+#[tokio::test]
+async fn no_more_requests_wait_for_a_person_than_a_person_makes() {
+    let (site, clock) = site().await;
+    site.paired("jdoe").await;
+    for _ in 0..5 {
+        assert_eq!(site.initiate("jdoe", &[]).await.0, 200);
+    }
+    assert_eq!(site.initiate("jdoe", &[]).await.1["error_code"], 429);
+    clock.advance(120);
+    assert_eq!(site.initiate("jdoe", &[]).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_phone_is_told_when_to_look() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let response = site.app.clone().oneshot(phone.request("GET", "events", String::new())).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut events = response.into_body().into_data_stream();
+    let mut next = async || {
+        use futures_util::StreamExt;
+        String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap()
+    };
+    assert!(next().await.contains("event: changed"));
+    site.initiate("jdoe", &[]).await;
+    assert!(next().await.contains("event: changed"));
+}
+
+#[tokio::test]
+async fn what_is_over_is_swept_away_and_nothing_else() {
+    let clock = Clock::at(T);
+    let server = server(&clock).await;
+    let site = Site::new(&server, &clock).await;
+    let (phone, _) = site.paired("jdoe").await;
+    let code = phone.code(clock.now());
+    let request = site.signed("GET", "users", &[]);
+    let twin = Request::get("/v1/users?")
+        .header("authorization", &request.headers()["authorization"])
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(site.send(request).await.0, 200);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &code)]).await.1), GRANTED);
+    clock.advance(300);
+    server.sweep().await.unwrap();
+    assert_eq!(site.send(twin).await.0, 401);
+    clock.set(T);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &code)]).await.1), DENIED);
+    assert_eq!(HOST, "mfa.example.test");
+}
+
+/// A server that keeps what it would send.
+async fn with_messages() -> (Site, Clock, std::sync::Arc<std::sync::Mutex<Vec<Message>>>) {
+    let (clock, sent) = (Clock::at(T), std::sync::Arc::<std::sync::Mutex<Vec<Message>>>::default());
+    let keep = sent.clone();
+    let server = server(&clock).await.messenger(move |message| {
+        keep.lock().unwrap().push(message);
+        async { Ok(()) }
+    });
+    (Site::new(&server, &clock).await, clock, sent)
+}
+
+#[tokio::test]
+async fn pair_by_text_message() {
+    let (silent, _) = site().await;
+    let sms = [("user_name", "jdoe"), ("phone_number", "+1 555 0100"), ("phone_country", "1")];
+    assert_eq!(silent.post("pairings/create/sms", &sms).await.0, 403);
+    assert_eq!(silent.send(silent.signed("GET", "users", &[])).await.1, json!([]));
+
+    let (site, clock, sent) = with_messages().await;
+    let (_, pairing) = site.post("pairings/create/sms", &sms).await;
+    let Some(Message::Sms { number, text, .. }) = sent.lock().unwrap().pop() else { panic!("nothing was sent") };
+    assert_eq!(number, "+1 555 0100");
+    let claim = text.split_once("#claim=").unwrap().1.to_owned();
+    let (phone, other) = (Phone::register(&site.app).await, Phone::register(&site.app).await);
+    assert_eq!(phone.post("claims", json!({ "claim": claim })).await.1["id"], pairing["id"]);
+    assert_eq!(other.post("claims", json!({ "claim": claim })).await.0, 404);
+    assert_eq!(other.post(&format!("pairings/{}/allow", id(&pairing)), json!({})).await.0, 404);
+    assert_eq!(phone.post(&format!("pairings/{}/allow", id(&pairing)), json!({})).await.0, 200);
+    assert_eq!(site.get(&format!("pairings/{}", id(&pairing))).await.1["enabled"], true);
+
+    site.post("pairings/create/sms", &sms).await;
+    let Some(Message::Sms { text, .. }) = sent.lock().unwrap().pop() else { panic!("nothing was sent") };
+    clock.advance(601);
+    let late = text.split_once("#claim=").unwrap().1;
+    assert_eq!(phone.post("claims", json!({ "claim": late })).await.0, 404);
+}
+
+/// Opens a reset link, or answers it.
+async fn open(site: &Site, url: &str, answer: Option<&str>) -> (u16, String) {
+    let (path, token) = url.strip_prefix(&format!("https://{HOST}")).unwrap().split_once('?').unwrap();
+    let request = match answer {
+        None => Request::get(format!("{path}?{token}")).body(Body::empty()),
+        Some(answer) => Request::post(path).body(Body::from(format!("{token}&answer={answer}"))),
+    };
+    let response = site.app.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let status = response.status().as_u16();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_lost_phone_is_reset_by_a_link() {
+    let (site, clock, sent) = with_messages().await;
+    let (_, pairing) = site.paired("jdoe").await;
+    let path = format!("pairings/{pairing}");
+    let link = async |more: &[(&str, &str)]| {
+        let (status, answer) = site.post(&format!("{path}/generate_reset_link"), more).await;
+        assert_eq!(status, 200);
+        answer["url"].as_str().unwrap().to_owned()
+    };
+    let enabled = async || site.get(&path).await.1["enabled"] == true;
+
+    let old = link(&[]).await;
+    let url = link(&[]).await;
+    assert_eq!(open(&site, &old, None).await.0, 404);
+    assert_eq!(open(&site, &format!("{url}x"), Some("")).await.0, 404);
+    // Looking at a link does nothing.
+    assert!(open(&site, &url, None).await.1.contains("End the pairing") && enabled().await);
+    clock.advance(24 * 3600);
+    assert_eq!(open(&site, &url, Some("")).await.0, 404);
+    assert!(enabled().await);
+
+    let question = [("security_question", "<b>First & \"pet\"?"), ("security_answer", "Rex the Cat")];
+    let url = link(&question).await;
+    assert!(open(&site, &url, None).await.1.contains("&lt;b&gt;First &amp; &quot;pet&quot;?"));
+    assert_eq!(open(&site, &url, Some("tom")).await.0, 403);
+    assert!(enabled().await);
+    assert_eq!(open(&site, &url, Some("+rex++the+cat")).await.0, 200);
+    assert!(!enabled().await);
+    assert_eq!(open(&site, &url, Some("rex+the+cat")).await.0, 404);
+
+    // Five answers are looked at, the right one no more than the others.
+    let (_, pairing) = site.paired("jdoe").await;
+    let (_, answer) = site.post(&format!("pairings/{pairing}/generate_reset_link"), &question).await;
+    let url = answer["url"].as_str().unwrap();
+    let tries = join_all((0..20).map(|_| open(&site, url, Some("tom")))).await;
+    assert_eq!(tries.iter().filter(|(status, _)| *status == 403).count(), 5);
+    assert_eq!(open(&site, url, Some("rex+the+cat")).await.0, 404);
+
+    let mail = [("reset_email", "jdoe@example.com")];
+    assert_eq!(site.post(&format!("pairings/{pairing}/send_reset_link"), &mail).await, (200, json!({})));
+    let Some(Message::Mail { address, text, .. }) = sent.lock().unwrap().pop() else { panic!("nothing was sent") };
+    assert_eq!(address, "jdoe@example.com");
+    let url = text.split_whitespace().last().unwrap();
+    assert_eq!(open(&site, url, Some("")).await.0, 200);
+    assert_eq!(
+        site.post(&format!("pairings/{pairing}/generate_reset_link"), &[("security_question", "?")]).await.0,
+        400
+    );
+}

@@ -1,0 +1,246 @@
+//! `toopher-server` as a process: the demo, an independent client, TLS, administration, and being killed.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::{have, output};
+
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let build = ["build", "--quiet", "--features", "server", "--bin", "toopher-server"];
+        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
+        let tests = std::env::current_exe().unwrap();
+        tests.parent().unwrap().with_file_name("toopher-server")
+    })
+}
+
+/// A folder of the test's own, empty.
+fn scratch(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(program());
+    command.current_dir(folder);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOOPHER_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = command(folder).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+struct Running {
+    process: Child,
+    address: String,
+}
+
+impl Running {
+    /// Starts the server and waits until it listens.
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut process = command(folder)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("RUST_LOG", "info")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut address = String::new();
+        let mut line = String::new();
+        while address.is_empty() {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
+            if let Some((_, after)) = line.split_once("address=") {
+                address = after.split_whitespace().next().unwrap().to_owned();
+            }
+        }
+        // What is logged later must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, address }
+    }
+
+    /// SIGTERM, and whether it ended well.
+    fn stop(&mut self) -> bool {
+        output("kill", &["-TERM", &self.process.id().to_string()]);
+        self.process.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A database with one requester: the options to serve it, its key and its secret.
+fn requester(folder: &Path) -> (String, String) {
+    let (made, key) = run(folder, &["key"]);
+    assert!(made && key.trim().len() == 64);
+    std::fs::write(folder.join("toopher.key"), key).unwrap();
+    let (made, printed) = run(folder, &["requester", "create", "my site"]);
+    assert!(made, "{printed}");
+    let value = |name: &str| {
+        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
+        line.unwrap().to_owned()
+    };
+    (value("TOOPHER_CONSUMER_KEY"), value("TOOPHER_CONSUMER_SECRET"))
+}
+
+fn python() -> Option<String> {
+    let python = std::env::var("PYOTP_PYTHON").unwrap_or_else(|_| "python3".into());
+    let found = Command::new(&python).args(["-c", "import pyotp, requests_oauthlib"]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "pyotp and requests-oauthlib are not installed");
+    eprintln!("skipped, since pyotp and requests-oauthlib are not installed (tests/all.sh installs them)");
+    None
+}
+
+const STORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/story.py");
+
+#[test]
+fn an_independent_client_tells_the_whole_story() {
+    let Some(python) = python() else { return };
+    let folder = scratch("story");
+    let (key, secret) = requester(&folder);
+    let mut server = Running::start(&folder, &[]);
+    let base = format!("http://{}/v1", server.address);
+    assert_eq!(output(&python, &[STORY, &base, &key, &secret]), "the story is told");
+    assert!(server.stop());
+    // Administration sees what happened.
+    let (_, users) = run(&folder, &["user", "list", &key]);
+    assert!(users.contains("0 pairings"), "{users}");
+}
+
+#[test]
+fn the_demo_prints_what_can_be_pasted() {
+    if !have(&["curl", "oathtool", "sh", "sed"]) {
+        return;
+    }
+    let folder = scratch("demo");
+    let mut server = Running::start(&folder, &["--demo"]);
+    // The lines are there before it listens; the script ends the server, whose output ends with it.
+    let pid = server.process.id();
+    let mut lines = String::new();
+    let mut reader = BufReader::new(server.process.stdout.take().unwrap());
+    while !lines.contains("requests/$(waiting requests") {
+        assert!(reader.read_line(&mut lines).unwrap() > 0);
+    }
+    let printed = output("sh", &["-c", &lines]);
+    let answers: Vec<serde_json::Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4, "{printed}");
+    assert_eq!((&answers[1]["granted"], &answers[1]["pending"]), (&true.into(), &false.into()));
+    assert_eq!((&answers[2]["granted"], &answers[2]["pending"]), (&false.into(), &true.into()));
+    assert_eq!(answers[3]["granted"], true);
+    assert_eq!(pid, server.process.id());
+}
+
+#[test]
+fn over_tls_and_with_probes() {
+    if !have(&["curl", "openssl"]) {
+        return;
+    }
+    let folder = scratch("tls");
+    let (key, secret) = requester(&folder);
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &path("tls.key"), "-out", &path("tls.pem")])
+        .output();
+    assert!(made.unwrap().status.success());
+    let mut server = Running::start(&folder, &["--tls-cert", "tls.pem", "--tls-key", "tls.key"]);
+    let url = format!("https://{}", server.address);
+    let curl = |path: &str| {
+        output("curl", &["-sS", "--cacert", &folder.join("tls.pem").to_string_lossy(), &format!("{url}{path}")])
+    };
+    assert_eq!((curl("/healthz").as_str(), curl("/readyz").as_str()), ("alive", "ready"));
+    assert!(curl("/v1/users").contains("\"error_code\":401"));
+    let signed = command(&folder)
+        .args(["sign", "GET", "users", "name=jdoe"])
+        .env("TOOPHER_BASE_URL", format!("{url}/v1"))
+        .env("TOOPHER_CONSUMER_KEY", key)
+        .env("TOOPHER_CONSUMER_SECRET", secret)
+        .output()
+        .unwrap();
+    std::fs::write(folder.join("curl.conf"), signed.stdout).unwrap();
+    assert_eq!(output("curl", &["-sS", "--cacert", &path("tls.pem"), "-K", &path("curl.conf")]), "[]");
+    assert!(server.stop());
+    let (half, message) = run(&folder, &["serve", "--tls-cert", "tls.pem"]);
+    assert!(!half && message.contains("--tls-key"), "{message}");
+}
+
+#[test]
+fn errors_of_the_operator_say_what_to_do() {
+    let folder = scratch("errors");
+    let (ok, message) = run(&folder, &["requester", "list"]);
+    assert!(!ok && message.contains("toopher-server key >"), "{message}");
+    std::fs::write(folder.join("toopher.key"), "secret").unwrap();
+    let (ok, message) = run(&folder, &["requester", "list"]);
+    assert!(!ok && message.contains("64 hexadecimal digits") && !message.contains("secret\""), "{message}");
+    let (key, _) = requester(&folder);
+    assert_eq!(run(&folder, &["requester", "list"]), (true, format!("{key}\tactive\tmy site\n")));
+    assert!(run(&folder, &["requester", "revoke", &key]).0);
+    assert_eq!(run(&folder, &["requester", "list"]), (true, format!("{key}\trevoked\tmy site\n")));
+    assert!(!run(&folder, &["requester", "revoke", "nobody"]).0);
+    assert!(!run(&folder, &["user", "reset", &key, "nobody"]).0);
+    std::fs::write(folder.join("server.toml"), "listen = \"127.0.0.1:0\"\nlisten_on = 1\n").unwrap();
+    let (ok, message) = run(&folder, &["--config", "server.toml", "requester", "list"]);
+    assert!(!ok && message.contains("listen_on"), "{message}");
+    let (ok, message) = run(&folder, &["serve", "--public-url", "ftp://x"]);
+    assert!(!ok && message.contains("public URL"), "{message}");
+}
+
+/// A site that goes on calling until the server is gone; what it had an answer for must still be there afterwards.
+#[test]
+fn killed_at_any_moment_it_loses_nothing_that_it_acknowledged() {
+    let Some(python) = python() else { return };
+    let folder = scratch("kill");
+    let (key, secret) = requester(&folder);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/load.py");
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    for round in 0..5_u32 {
+        let mut server = Running::start(&folder, &[]);
+        let base = format!("http://{}/v1", server.address);
+        let mut load = Command::new(&python)
+            .args([script, "load", &base, &key, &secret, &round.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reader = BufReader::new(load.stdout.take().unwrap());
+        let mut acknowledged = String::new();
+        // After as many answers as chance has it.
+        for _ in 0..20 + (seed >> round) % 200 {
+            assert!(reader.read_line(&mut acknowledged).unwrap() > 0, "{acknowledged}");
+        }
+        server.process.kill().unwrap();
+        server.process.wait().unwrap();
+        reader.read_to_string(&mut acknowledged).unwrap();
+        load.wait().unwrap();
+        let file = folder.join(format!("acknowledged-{round}"));
+        std::fs::write(&file, acknowledged).unwrap();
+        let mut server = Running::start(&folder, &[]);
+        let base = format!("http://{}/v1", server.address);
+        let checked = output(&python, &[script, "check", &base, &key, &secret, file.to_str().unwrap()]);
+        assert!(checked.ends_with("nothing is lost"), "{checked}");
+        assert!(server.stop());
+    }
+}
