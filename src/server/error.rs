@@ -1,11 +1,14 @@
 //! Errors in the shape that every generation of client reads: a status, and JSON with `error_code` and `error_message`.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+
+use crate::BoxError;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -101,5 +104,42 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+/// Why the server could not be opened, or administered.
+#[derive(Debug)]
+pub struct ServerError(BoxError);
+
+macro_rules! server_error_from {
+    ($($cause:ty),* $(,)?) => {$(
+        impl From<$cause> for ServerError {
+            fn from(cause: $cause) -> Self {
+                Self(cause.into())
+            }
+        }
+    )*};
+}
+
+server_error_from!(
+    &'static str,
+    sqlx::Error,
+    crate::InvalidUserId,
+    crate::oauth1::EmptyCredentials,
+    crate::random::NoRandomness,
+    crate::totp::InvalidWindow,
+    crate::totp::SecretError,
+    crate::totp::TotpError,
+);
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }

@@ -54,6 +54,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use self::error::ApiError;
+pub use self::error::ServerError;
 use self::guard::BackupCodes;
 pub use self::message::Message;
 pub use self::seal::{InvalidSealingKey, SealingKey};
@@ -132,7 +133,7 @@ impl Server {
     /// # Errors
     ///
     /// When the address is none, or the database cannot be opened.
-    pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, BoxError> {
+    pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
         Self::on(Database::open(path.as_ref()).await?, key, public_url)
     }
 
@@ -141,11 +142,11 @@ impl Server {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub async fn in_memory(public_url: &str) -> Result<Self, BoxError> {
+    pub async fn in_memory(public_url: &str) -> Result<Self, ServerError> {
         Self::on(Database::in_memory().await?, SealingKey::generate()?, public_url)
     }
 
-    fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, BoxError> {
+    fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, ServerError> {
         let public = PublicUrl::parse(public_url).ok_or("the public URL is not an http or https address")?;
         let codes = BackupCodes::new(database.pool.clone());
         // The vendor's servers accepted two steps to either side, and old phones' clocks need it.
@@ -231,7 +232,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails, or the operating system has no random numbers.
-    pub async fn create_requester(&self, name: &str) -> Result<Credentials, BoxError> {
+    pub async fn create_requester(&self, name: &str) -> Result<Credentials, ServerError> {
         let random = |length: usize| {
             let mut bytes = vec![0; length];
             random::fill(&mut bytes).map(|()| HEXLOWER.encode(&bytes))
@@ -246,7 +247,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), BoxError> {
+    pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), ServerError> {
         let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
         let id: String = sqlx::query(
             "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES (?, ?, ?, x'', ?)
@@ -274,7 +275,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn requesters(&self) -> Result<Vec<Requester>, BoxError> {
+    pub async fn requesters(&self) -> Result<Vec<Requester>, ServerError> {
         let rows = sqlx::query("SELECT id, name, consumer_key, revoked FROM requesters ORDER BY name, id")
             .fetch_all(self.pool())
             .await?;
@@ -294,7 +295,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn revoke_requester(&self, consumer_key: &str) -> Result<bool, BoxError> {
+    pub async fn revoke_requester(&self, consumer_key: &str) -> Result<bool, ServerError> {
         let revoked = sqlx::query("UPDATE requesters SET revoked = 1 WHERE consumer_key = ?").bind(consumer_key);
         Ok(revoked.execute(self.pool()).await?.rows_affected() > 0)
     }
@@ -304,7 +305,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn users(&self, consumer_key: &str) -> Result<Vec<UserSummary>, BoxError> {
+    pub async fn users(&self, consumer_key: &str) -> Result<Vec<UserSummary>, ServerError> {
         let rows = sqlx::query(
             "SELECT u.id, u.name, u.enabled,
                 (SELECT count(*) FROM pairings p WHERE p.user_id = u.id AND p.state = 'enabled') AS active
@@ -329,7 +330,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, BoxError> {
+    pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, ServerError> {
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
         self.deactivate_pairings(&id).await?;
         self.verifier.unlock(&UserId::new(id)?).await?;
@@ -342,7 +343,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, BoxError> {
+    pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, ServerError> {
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
         sqlx::query("UPDATE users SET enabled = ? WHERE id = ?").bind(enabled).bind(id).execute(self.pool()).await?;
         Ok(true)
@@ -363,7 +364,7 @@ impl Server {
     /// # Errors
     ///
     /// When it does not.
-    pub async fn ready(&self) -> Result<(), BoxError> {
+    pub async fn ready(&self) -> Result<(), ServerError> {
         sqlx::query("SELECT 1 FROM requesters LIMIT 1").fetch_optional(self.pool()).await?;
         Ok(())
     }
@@ -373,7 +374,7 @@ impl Server {
     /// # Errors
     ///
     /// When the database fails, or the clock stands before 1970.
-    pub async fn sweep(&self) -> Result<(), BoxError> {
+    pub async fn sweep(&self) -> Result<(), ServerError> {
         let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
         // A nonce matters as long as its timestamp is accepted, and a little longer.
         let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);

@@ -20,7 +20,7 @@ pub use self::memory::{MemoryStore, StoreFull};
 #[cfg(feature = "server")]
 pub(crate) use self::sql::Database;
 #[cfg(feature = "sqlite")]
-pub use self::sql::SqliteStore;
+pub use self::sql::{SqliteError, SqliteStore};
 pub use self::throttle::{InvalidThrottle, Throttle};
 use crate::{BoxError, UserId};
 

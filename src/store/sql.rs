@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,8 +47,8 @@ impl SqliteStore {
     /// # Errors
     ///
     /// When it cannot be opened, or has been made by a newer version.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
-        Database::open(path.as_ref()).await.map(Self::on)
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+        Database::open(path.as_ref()).await.map(Self::on).map_err(SqliteError)
     }
 
     /// A database that ends with the process.
@@ -55,8 +56,8 @@ impl SqliteStore {
     /// # Errors
     ///
     /// When SQLite fails.
-    pub async fn in_memory() -> Result<Self, sqlx::Error> {
-        Database::in_memory().await.map(Self::on)
+    pub async fn in_memory() -> Result<Self, SqliteError> {
+        Database::in_memory().await.map(Self::on).map_err(SqliteError)
     }
 
     pub(crate) fn on(database: Database) -> Self {
@@ -130,14 +131,14 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    type Error = sqlx::Error;
+    type Error = SqliteError;
 
-    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, sqlx::Error> {
-        self.change(user, |failures| failures.attempt(throttle, now)).await
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, SqliteError> {
+        self.change(user, |failures| failures.attempt(throttle, now)).await.map_err(SqliteError)
     }
 
-    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), sqlx::Error> {
-        self.change(user, |failures| failures.take_back(throttle)).await
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), SqliteError> {
+        self.change(user, |failures| failures.take_back(throttle)).await.map_err(SqliteError)
     }
 
     async fn spend_step(
@@ -147,16 +148,32 @@ impl Store for SqliteStore {
         step: u64,
         keep_until: Duration,
         now: Duration,
-    ) -> Result<Spend, sqlx::Error> {
-        self.spend(user, device, step, keep_until, now).await
+    ) -> Result<Spend, SqliteError> {
+        self.spend(user, device, step, keep_until, now).await.map_err(SqliteError)
     }
 
-    async fn clear_failures(&self, user: &UserId) -> Result<(), sqlx::Error> {
+    async fn clear_failures(&self, user: &UserId) -> Result<(), SqliteError> {
         sqlx::query("DELETE FROM failures WHERE user_name = ?")
             .bind(user.as_str())
             .execute(&self.database.pool)
             .await?;
         Ok(())
+    }
+}
+
+/// Why a [`SqliteStore`] could not tell, or could not be opened.
+#[derive(Debug)]
+pub struct SqliteError(sqlx::Error);
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLite: {}", self.0)
+    }
+}
+
+impl std::error::Error for SqliteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }
 
