@@ -153,11 +153,8 @@ impl Store for SqliteStore {
     }
 
     async fn clear_failures(&self, user: &UserId) -> Result<(), SqliteError> {
-        sqlx::query("DELETE FROM failures WHERE user_name = ?")
-            .bind(user.as_str())
-            .execute(&self.database.pool)
-            .await?;
-        Ok(())
+        let cleared = sqlx::query("DELETE FROM failures WHERE user_name = ?").bind(user.as_str());
+        cleared.execute(&self.database.pool).await.map(drop).map_err(SqliteError)
     }
 }
 
