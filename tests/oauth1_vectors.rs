@@ -3,7 +3,7 @@
 
 use http::Uri;
 use serde_json::Value;
-use tower_toopher::oauth1::{BaseUri, CheckError, Credentials, OauthRequest, Signable, sign};
+use tower_toopher::oauth1::{BaseUri, CheckError, Credentials, OauthRequest, Signable, postback, sign};
 
 fn vectors(file: &str) -> Value {
     let path = format!("{}/tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -173,4 +173,20 @@ fn nothing_shows_a_secret_or_a_parameter() {
     let signable = Signable::new("POST", &signable, [("otp", "081804")]);
     assert!(!format!("{request:?} {signable:?} {header:?}").contains("081804"));
     assert!(Credentials::new("", "x").is_err() && Credentials::new("x", "").is_err());
+}
+
+#[test]
+fn every_postback_of_the_suites_is_signed_and_checked() {
+    let vectors = vectors("signatures.json");
+    let postbacks = vectors["postback"].as_array().unwrap();
+    for vector in postbacks {
+        let fields: Vec<_> = vector["fields"].as_object().unwrap().iter().map(|(k, v)| (k.as_str(), text(v))).collect();
+        let (secret, expected) = (text(&vector["secret"]), text(&vector["toopher_sig"]));
+        assert_eq!(postback::signature(secret, &fields), expected, "{}", vector["id"]);
+        assert!(postback::is_signature(secret, &fields, expected));
+        assert!(!postback::is_signature("another", &fields, expected));
+        assert!(!postback::is_signature(secret, &fields[1..], expected));
+        assert!(!postback::is_signature(secret, &fields, "invalid"));
+    }
+    assert_eq!(postbacks.len(), 9);
 }

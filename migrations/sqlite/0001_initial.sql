@@ -139,3 +139,24 @@ CREATE TABLE failures (
     last INTEGER NOT NULL,
     until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A page in a frame of a site. Its token, in the page's address, is the authority for what the page can do.
+CREATE TABLE web_sessions (
+    token_digest BLOB PRIMARY KEY,
+    user_id TEXT NOT NULL REFERENCES users (id),
+    kind TEXT NOT NULL CHECK (kind IN ('authenticate', 'pair', 'unpair', 'manage')),
+    -- The first protocol posts some fields more.
+    first_protocol INTEGER NOT NULL,
+    inline_pairing INTEGER NOT NULL,
+    -- What the site wants back.
+    session_token TEXT NOT NULL,
+    requester_metadata TEXT,
+    action_name TEXT NOT NULL,
+    automation_allowed INTEGER NOT NULL,
+    challenge_required INTEGER NOT NULL,
+    terminal_name TEXT NOT NULL,
+    discriminator TEXT NOT NULL,
+    pairing_id TEXT REFERENCES pairings (id),
+    request_id TEXT,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

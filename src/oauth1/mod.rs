@@ -24,6 +24,7 @@
 mod base;
 mod check;
 mod header;
+pub mod postback;
 pub mod sign;
 
 use std::fmt;

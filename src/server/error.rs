@@ -60,6 +60,21 @@ impl ApiError {
         Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, 429, message) }
     }
 
+    pub(super) const EXPIRED: Self =
+        Self::new(StatusCode::FORBIDDEN, 403, "This address has expired. Go back, and start again.");
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn code(&self) -> u16 {
+        self.code
+    }
+
+    pub(super) fn message(&self) -> &'static str {
+        self.message
+    }
+
     /// The cause goes to the log, and nothing of it to the client.
     pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");

@@ -39,6 +39,7 @@ mod seal;
 mod signed;
 mod terminals;
 mod users;
+mod web;
 
 use std::fmt;
 use std::path::Path;
@@ -220,7 +221,9 @@ impl Server {
             .route("/user_terminals/create", post(terminals::create))
             .route("/user_terminals/{id}", get(terminals::status).post(terminals::update));
         Router::new()
-            .nest("/v1", v1)
+            // Clients ask for the pages under /v1, and some at the root.
+            .nest("/v1", v1.nest("/web", web::router()))
+            .nest("/web", web::router())
             .nest("/phone/v1", phone::router())
             .fallback(async || ApiError::NOT_FOUND)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
@@ -381,6 +384,7 @@ impl Server {
         for (statement, limit) in [
             ("DELETE FROM nonces WHERE timestamp < ?", now.saturating_sub(window.saturating_add(60))),
             ("DELETE FROM phrases WHERE expires < ?", now),
+            ("DELETE FROM web_sessions WHERE expires < ?", now),
             ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
             ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS.cast_signed())),
         ] {
@@ -395,6 +399,20 @@ impl Server {
 
     fn seal(&self) -> &SealingKey {
         &self.shared.seal
+    }
+
+    async fn consumer_secret(&self, requester: &str) -> Result<zeroize::Zeroizing<String>, ApiError> {
+        let sealed: Vec<u8> = sqlx::query_scalar("SELECT sealed_secret FROM requesters WHERE id = ?")
+            .bind(requester)
+            .fetch_one(self.pool())
+            .await?;
+        self.open_consumer_secret(requester, &sealed)
+    }
+
+    fn open_consumer_secret(&self, requester: &str, sealed: &[u8]) -> Result<zeroize::Zeroizing<String>, ApiError> {
+        let secret = self.seal().open(&place::consumer_secret(requester), sealed)?;
+        let secret = std::str::from_utf8(&secret).map_err(|error| ApiError::internal(&error))?;
+        Ok(zeroize::Zeroizing::new(secret.to_owned()))
     }
 
     fn now(&self) -> Result<u64, ApiError> {

@@ -19,6 +19,10 @@ pub(super) const USER_COLUMNS: &str = "u.id AS user_id, u.name AS user_name, u.e
     (SELECT count(*) FROM backup_codes b WHERE b.user_id = u.id) AS backup_codes_left";
 
 impl User {
+    pub(super) fn name(&self) -> &str {
+        &self.user_name
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "id": self.user_id,
@@ -50,6 +54,10 @@ pub(super) const PAIRING_COLUMNS: &str = "p.id AS pairing_id, p.device_id, p.sta
     p.created AS pairing_created_seconds";
 
 impl PairingRow {
+    pub(super) fn id(&self) -> &str {
+        &self.pairing_id
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "id": self.pairing_id,

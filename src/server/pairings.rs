@@ -42,6 +42,20 @@ impl Server {
         Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
     }
 
+    /// Uses a phrase up, and makes a pairing with the phone that shows it, if one does.
+    pub(super) async fn pair_by_phrase(&self, user: &str, phrase: &str) -> Result<Option<String>, ApiError> {
+        let device: Option<String> =
+            sqlx::query_scalar("DELETE FROM phrases WHERE phrase = ? AND expires > ? RETURNING device_id")
+                .bind(super::phone::normal(phrase))
+                .bind(self.now_i64()?)
+                .fetch_optional(self.pool())
+                .await?;
+        match device {
+            None => Ok(None),
+            Some(device) => self.new_pairing(user, Some(&device), None).await.map(Some),
+        }
+    }
+
     async fn answer_pairing(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
         Ok(Json(self.pairing(requester, id).await?.ok_or(ApiError::NO_PAIRING)?.json()))
     }
@@ -73,17 +87,9 @@ impl Server {
 
 /// Pairs with the phone that shows the phrase. The phrase is used up, and the phone still has to allow it.
 pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
-    let phrase = super::phone::normal(call.params.require(&["pairing_phrase", "pairing_token"])?);
-    let name = call.params.require(&["user_name"])?;
-    let device: Option<String> =
-        sqlx::query_scalar("DELETE FROM phrases WHERE phrase = ? AND expires > ? RETURNING device_id")
-            .bind(&phrase)
-            .bind(server.now_i64()?)
-            .fetch_optional(server.pool())
-            .await?;
-    let device = device.ok_or(ApiError::NO_PHRASE)?;
-    let user = server.user_named(&call.requester_id, name).await?;
-    let id = server.new_pairing(&user.user_id, Some(&device), None).await?;
+    let phrase = call.params.require(&["pairing_phrase", "pairing_token"])?;
+    let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
+    let id = server.pair_by_phrase(&user.user_id, phrase).await?.ok_or(ApiError::NO_PHRASE)?;
     server.answer_pairing(&call.requester_id, &id).await
 }
 

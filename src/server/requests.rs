@@ -147,6 +147,58 @@ impl Server {
     }
 }
 
+/// A question to a person's phone.
+pub(super) struct Ask<'a> {
+    pub(super) requester: &'a str,
+    pub(super) user: &'a str,
+    pub(super) pairing: &'a str,
+    pub(super) device: Option<&'a str>,
+    pub(super) terminal_name: &'a str,
+    pub(super) discriminator: &'a str,
+    pub(super) action: &'a str,
+    pub(super) automation_allowed: bool,
+    pub(super) challenge_required: bool,
+}
+
+impl Server {
+    /// Makes a request that waits for the phone, or is answered by what was automated on it. Returns its id.
+    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<String, ApiError> {
+        let terminal = self.terminal_of(ask.user, ask.terminal_name, ask.discriminator).await?;
+        let action = self.action_named(ask.requester, ask.action).await?;
+        let mut new = New {
+            user: ask.user,
+            pairing: Some(ask.pairing),
+            terminal: &terminal,
+            action: &action,
+            state: "pending",
+            automated: false,
+            totp_valid: false,
+            reason: "",
+            automation_allowed: ask.automation_allowed,
+            challenge_required: ask.challenge_required,
+        };
+        if ask.automation_allowed
+            && !ask.challenge_required
+            && let Some(allow) = self.automation(ask.pairing, &terminal, &action).await?
+        {
+            (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
+            return self.new_request(new).await;
+        }
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM requests WHERE user_id = ? AND state = 'pending' AND expires > ?")
+                .bind(ask.user)
+                .bind(self.now_i64()?)
+                .fetch_one(self.pool())
+                .await?;
+        if waiting >= MAX_WAITING {
+            return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
+        }
+        let id = self.new_request(new).await?;
+        self.notify(ask.device);
+        Ok(id)
+    }
+}
+
 /// Whom a request is for.
 struct Subject {
     user: String,
@@ -169,55 +221,47 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
     if !known && subject.named && otp.is_none() && name.is_empty() {
         return Err(ApiError::NO_TERMINAL);
     }
-    let terminal = server.terminal_of(user, name, discriminator).await?;
     let action = params.get(&["action_name", "action"])?.unwrap_or("log in");
-    let action = server.action_named(&call.requester_id, action).await?;
     let automation_allowed = params.flag(&["automation_allowed"])?.unwrap_or(true);
     let challenge_required = params.flag(&["challenge_required"])?.unwrap_or(false);
-    let mut new = New {
-        user,
-        pairing: Some(&subject.pairing),
-        terminal: &terminal,
-        action: &action,
-        state: "pending",
-        automated: false,
-        totp_valid: false,
-        reason: "",
-        automation_allowed,
-        challenge_required,
-    };
 
     if let Some(otp) = otp {
         // Where a user was named, any phone of theirs will do.
         let pairing = (!subject.named).then_some(subject.pairing.as_str());
-        match server.check_otp(user, pairing, otp).await? {
-            OtpCheck::Right => (new.state, new.totp_valid) = ("granted", true),
-            OtpCheck::Wrong(reason) => (new.state, new.reason) = ("denied", reason),
-        }
+        let (state, totp_valid, reason) = match server.check_otp(user, pairing, otp).await? {
+            OtpCheck::Right => ("granted", true, ""),
+            OtpCheck::Wrong(reason) => ("denied", false, reason),
+        };
+        let terminal = server.terminal_of(user, name, discriminator).await?;
+        let action = server.action_named(&call.requester_id, action).await?;
+        let new = New {
+            user,
+            pairing: Some(&subject.pairing),
+            terminal: &terminal,
+            action: &action,
+            state,
+            automated: false,
+            totp_valid,
+            reason,
+            automation_allowed,
+            challenge_required,
+        };
         let id = server.new_request(new).await?;
         return server.answer_request(&call.requester_id, &id).await;
     }
 
-    if automation_allowed
-        && !challenge_required
-        && let Some(allow) = server.automation(&subject.pairing, &terminal, &action).await?
-    {
-        (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
-        let id = server.new_request(new).await?;
-        return server.answer_request(&call.requester_id, &id).await;
-    }
-
-    let waiting: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM requests WHERE user_id = ? AND state = 'pending' AND expires > ?")
-            .bind(user)
-            .bind(server.now_i64()?)
-            .fetch_one(server.pool())
-            .await?;
-    if waiting >= MAX_WAITING {
-        return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
-    }
-    let id = server.new_request(new).await?;
-    server.notify(subject.device.as_deref());
+    let ask = Ask {
+        requester: &call.requester_id,
+        user,
+        pairing: &subject.pairing,
+        device: subject.device.as_deref(),
+        terminal_name: name,
+        discriminator,
+        action,
+        automation_allowed,
+        challenge_required,
+    };
+    let id = server.ask(&ask).await?;
     server.answer_request(&call.requester_id, &id).await
 }
 

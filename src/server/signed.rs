@@ -5,9 +5,9 @@ use axum::extract::{FromRequest, Request};
 use http::header;
 use sqlx::Row;
 
+use super::Server;
 use super::error::ApiError;
 use super::params::Params;
-use super::{Server, place};
 use crate::media;
 use crate::oauth1::OauthRequest;
 
@@ -53,7 +53,7 @@ async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
 
 impl Server {
     /// Checks signature, time and nonce, in this order: only who can sign can use a nonce up.
-    async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
+    pub(super) async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
         let consumer = sqlx::query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = ? AND revoked = 0")
             .bind(signed.consumer_key())
             .fetch_optional(self.pool())
@@ -64,10 +64,9 @@ impl Server {
             return Err(ApiError::UNSIGNED);
         };
         let id: String = consumer.try_get("id")?;
-        let secret = self.seal().open(&place::consumer_secret(&id), consumer.try_get("sealed_secret")?)?;
-        let secret = std::str::from_utf8(&secret).map_err(|error| ApiError::internal(&error))?;
+        let secret = self.open_consumer_secret(&id, consumer.try_get("sealed_secret")?)?;
         let now = self.now()?;
-        if !signed.is_signed_with(secret) || signed.timestamp().abs_diff(now) > self.clock_window() {
+        if !signed.is_signed_with(&secret) || signed.timestamp().abs_diff(now) > self.clock_window() {
             return Err(ApiError::UNSIGNED);
         }
         let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;

@@ -1,0 +1,239 @@
+//! The pages that a site shows in a frame, without a browser: what they say, what they post back, what they refuse.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use axum::body::Body;
+use axum::http::Request;
+use common::toopher::{HOST, Phone, Site, server};
+use common::{Clock, T};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_toopher::oauth1::{BaseUri, postback, sign};
+
+async fn site() -> (Site, Clock) {
+    let clock = Clock::at(T);
+    (Site::new(&server(&clock).await, &clock).await, clock)
+}
+
+struct Answer {
+    status: u16,
+    location: Option<String>,
+    cookie: Option<String>,
+    body: String,
+}
+
+async fn fetch(site: &Site, request: Request<Body>) -> Answer {
+    let response = site.app.clone().oneshot(request).await.unwrap();
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (status, location, cookie) = (response.status().as_u16(), header("location"), header("set-cookie"));
+    let safe = header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'"));
+    assert!(safe && header("referrer-policy").as_deref() == Some("no-referrer"), "{status}");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, location, cookie, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+/// The address of a page, signed by the site.
+fn address(site: &Site, page: &str, more: &[(&str, &str)]) -> String {
+    let expires = (site.clock.now().as_secs() + 100).to_string();
+    let mut parameters = vec![("v", "2"), ("username", "jdoe"), ("session_token", "s9s7vsb"), ("expires", &expires)];
+    parameters.retain(|(name, _)| !more.iter().any(|(n, _)| n == name));
+    parameters.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+    let base = BaseUri::new("https", HOST, &format!("/v1/web/{page}")).unwrap();
+    let url = sign::query(&site.credentials, &base, &parameters, &sign::nonce().unwrap(), site.clock.now().as_secs());
+    url.strip_prefix(&format!("https://{HOST}")).unwrap().to_owned()
+}
+
+/// Opens a page and returns the path of its session.
+async fn open(site: &Site, page: &str, more: &[(&str, &str)], cookie: &str) -> String {
+    let request = Request::get(address(site, page, more)).header("cookie", cookie).body(Body::empty()).unwrap();
+    let answer = fetch(site, request).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    answer.location.unwrap().strip_prefix(&format!("https://{HOST}")).unwrap().to_owned()
+}
+
+async fn look(site: &Site, session: &str) -> Answer {
+    fetch(site, Request::get(session).body(Body::empty()).unwrap()).await
+}
+
+async fn act(site: &Site, session: &str, form: &str) -> Answer {
+    let request = Request::post(session).header("content-type", "application/x-www-form-urlencoded");
+    fetch(site, request.body(Body::from(form.to_owned())).unwrap()).await
+}
+
+/// What the page posts, checked as a site checks it.
+fn outcome(site: &Site, page: &Answer) -> Option<Value> {
+    let (_, after) = page.body.split_once("id=\"outcome\">")?;
+    let message: Value = serde_json::from_str(after.split_once("</script>")?.0).unwrap();
+    assert_eq!(message["status"], "toopher-api-complete");
+    let payload = message["payload"].as_object().unwrap();
+    let fields: Vec<_> = payload
+        .iter()
+        .filter(|(name, _)| *name != "toopher_sig")
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+        .collect();
+    let signature = payload["toopher_sig"].as_str().unwrap();
+    assert!(postback::is_signature(site.credentials.secret(), &fields, signature));
+    assert_eq!(payload["timestamp"], site.clock.now().as_secs().to_string());
+    assert_eq!(payload["session_token"], "s9s7vsb");
+    Some(message["payload"].clone())
+}
+
+#[tokio::test]
+async fn pair_in_the_frame_and_then_authenticate_by_phone() {
+    let (site, _) = site().await;
+    let metadata = "</script><b>\"&";
+    let session = open(&site, "authenticate", &[("requester_metadata", metadata), ("action_name", "Log In")], "").await;
+    assert!(look(&site, &session).await.body.contains("name=\"phrase\""));
+    assert!(act(&site, &session, "act=pair&phrase=no+such+words").await.body.contains("No phone shows these words"));
+    let phone = Phone::register(&site.app).await;
+    let phrase = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    assert_eq!(act(&site, &session, &format!("act=pair&phrase={phrase}")).await.status, 303);
+    let waiting = look(&site, &session).await;
+    assert!(waiting.body.contains("id=\"waits\"") && waiting.body.contains("http-equiv=\"refresh\""));
+    let pairings = phone.get("pairings").await;
+    phone.post(&format!("pairings/{}/allow", pairings[0]["id"].as_str().unwrap()), json!({})).await;
+
+    for _ in 0..3 {
+        assert!(look(&site, &session).await.body.contains("Look at your phone"));
+    }
+    let requests = phone.get("requests").await;
+    assert_eq!((requests.as_array().unwrap().len(), &requests[0]["action"]), (1, &json!("Log In")));
+    phone.post(&format!("requests/{}/allow", requests[0]["id"].as_str().unwrap()), json!({})).await;
+    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    for (name, value) in [
+        ("resource_type", "authentication_request"),
+        ("granted", "true"),
+        ("pending", "false"),
+        ("automated", "false"),
+        ("user_name", "jdoe"),
+        ("action_name", "Log In"),
+        ("user_toopher_authentication_enabled", "true"),
+        ("reason_code", "0"),
+        ("requester_metadata", metadata),
+    ] {
+        assert_eq!(payload[name], value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_in_the_frame_and_a_denial_on_the_phone() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let session = open(&site, "authenticate", &[], "").await;
+    assert!(act(&site, &session, "act=otp&otp=000000").await.body.contains("Nothing waits"));
+    look(&site, &session).await;
+    assert!(act(&site, &session, "act=otp&otp=000000").await.body.contains("not accepted"));
+    let code = phone.code(clock.now());
+    let typed = format!("act=otp&otp={}+{}", &code[..3], &code[3..]);
+    assert_eq!(act(&site, &session, &typed).await.status, 303);
+    assert_eq!(outcome(&site, &look(&site, &session).await).unwrap()["granted"], "true");
+    // The code is spent for every other page.
+    let second = open(&site, "auth", &[], "").await;
+    look(&site, &second).await;
+    assert!(act(&site, &second, &typed).await.body.contains("not accepted"));
+    let requests = phone.get("requests").await;
+    phone.post(&format!("requests/{}/deny", requests[0]["id"].as_str().unwrap()), json!({})).await;
+    let payload = outcome(&site, &look(&site, &second).await).unwrap();
+    assert_eq!((&payload["granted"], &payload["pending"]), (&json!("false"), &json!("false")));
+}
+
+#[tokio::test]
+async fn the_browser_is_the_terminal() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let answer = fetch(&site, Request::get(address(&site, "authenticate", &[])).body(Body::empty()).unwrap()).await;
+    let cookie = answer.cookie.unwrap();
+    for attribute in ["HttpOnly", "Secure", "SameSite=None", "Partitioned"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    let session = open(&site, "authenticate", &[], cookie).await;
+    look(&site, &session).await;
+    let requests = phone.get("requests").await;
+    let path = format!("requests/{}/allow", requests[0]["id"].as_str().unwrap());
+    assert_eq!(phone.post(&path, json!({ "automate": true })).await.1["automated_from_now_on"], true);
+    let same = open(&site, "authenticate", &[], cookie).await;
+    assert_eq!(outcome(&site, &look(&site, &same).await).unwrap()["automated"], "true");
+    for other in ["", "toopher_terminal=short", &format!("{cookie}x")] {
+        let session = open(&site, "authenticate", &[], other).await;
+        assert!(outcome(&site, &look(&site, &session).await).is_none());
+    }
+}
+
+#[tokio::test]
+async fn errors_are_posted_signed_where_the_site_asked_for_them() {
+    let (site, _) = site().await;
+    let session = open(&site, "authenticate", &[("allow_inline_pairing", "False")], "").await;
+    assert_eq!(outcome(&site, &look(&site, &session).await).unwrap()["error_code"], "705");
+    assert_eq!(act(&site, &session, "act=pair&phrase=x").await.status, 200);
+    site.paired("jdoe").await;
+    let (_, users) = site.send(site.signed("GET", "users", &[("name", "jdoe")])).await;
+    site.post(&format!("users/{}", users[0]["id"].as_str().unwrap()), &[("disable_toopher_auth", "true")]).await;
+    let session = open(&site, "authenticate", &[], "").await;
+    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    assert_eq!((&payload["error_code"], payload.get("granted")), (&json!("704"), None));
+}
+
+#[tokio::test]
+async fn the_second_factor_guards_itself() {
+    let (site, clock) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let enabled = async || site.get(&format!("pairings/{pairing}")).await.1["enabled"] == true;
+    let session = open(&site, "manage_user", &[], "").await;
+    assert!(look(&site, &session).await.body.contains(&pairing));
+    for form in ["act=remove", "act=remove&otp=000000", "act=pair&phrase=x", "act=otp&otp=000000", "", "act=disable"] {
+        let form = format!("{form}&pairing={pairing}");
+        assert_eq!(act(&site, &session, &form).await.status, 200, "{form}");
+        assert!(enabled().await);
+    }
+    // Pairing a second phone from a page, which knows only the first factor, does nothing.
+    let other = Phone::register(&site.app).await;
+    let phrase = other.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    let pair = open(&site, "pair", &[], "").await;
+    assert_eq!(act(&site, &pair, &format!("act=pair&phrase={phrase}")).await.status, 303);
+    assert_eq!(other.get("pairings").await, json!([]));
+
+    let code = phone.code(clock.now());
+    assert_eq!(act(&site, &session, &format!("act=remove&pairing={pairing}&otp={code}")).await.status, 303);
+    assert!(!enabled().await);
+    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    assert_eq!((&payload["resource_type"], &payload["name"]), (&json!("requester_user"), &json!("jdoe")));
+}
+
+#[tokio::test]
+async fn only_a_fresh_address_that_the_site_has_signed_opens_a_page() {
+    let (site, clock) = site().await;
+    let get = |address: String| Request::get(address).body(Body::empty()).unwrap();
+    let once = address(&site, "authenticate", &[]);
+    assert_eq!(fetch(&site, get(once.clone())).await.status, 303);
+    for (address, expected) in [
+        (once.clone(), 401),
+        (address(&site, "authenticate", &[]).replace("username=jdoe", "username=eve"), 401),
+        (address(&site, "authenticate", &[]) + "&terminal_name=x", 401),
+        (address(&site, "authenticate", &[]).replace("/authenticate", "/pair"), 401),
+        ("/v1/web/authenticate?v=2&username=jdoe".into(), 401),
+        (address(&site, "authenticate", &[("expires", "1111111109")]), 403),
+        (address(&site, "authenticate", &[("expires", "soon")]), 400),
+        (address(&site, "authenticate", &[("username", "")]), 400),
+        ("/v1/web/session/guess".into(), 404),
+        ("/web/session/guess".into(), 404),
+    ] {
+        let answer = fetch(&site, get(address.clone())).await;
+        assert_eq!(answer.status, expected, "{address}");
+        assert!(answer.body.contains("cannot be shown") && !answer.body.contains("toopher_sig"));
+    }
+    // The first protocol has no `v`, an older name for the expiry, and a terminal name that is added unsigned.
+    let expires = (clock.now().as_secs() + 60).to_string();
+    let first = address(&site, "auth", &[("v", ""), ("expires", ""), ("ttl", &expires)]) + "&terminal_name=my+pc";
+    let session = fetch(&site, get(first)).await.location.unwrap();
+    site.paired("jdoe").await;
+    let page = look(&site, session.strip_prefix(&format!("https://{HOST}")).unwrap()).await;
+    assert!(page.body.contains("Look at your phone"));
+
+    // A page does not last for ever.
+    let session = open(&site, "authenticate", &[], "").await;
+    clock.advance(600);
+    assert_eq!(look(&site, &session).await.status, 404);
+}
