@@ -1,0 +1,308 @@
+mod error;
+mod policy;
+mod users;
+mod waiting;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tower_service::Service;
+
+pub use self::error::ToopherError;
+use self::policy::Policy;
+pub use self::users::{Address, ByPairingId, ByUserName, PairingIds};
+use self::waiting::{Claim, Waiting};
+use super::{ApiCall, ApiErrorKind, ApiReply, AuthenticationStatus, Initiate};
+use crate::{Attempt, BoxError, DenyReason, Factor, OtpKind, Verdict};
+
+/// The `reason_code` that says: no push, an OTP.
+const OTP_REQUIRED: i64 = 708;
+
+/// Verifies through a Toopher API: an OTP at once, and without one by asking the user's phone. See the
+/// [module docs](crate::toopher).
+///
+/// `C` makes the calls: a [`ToopherClient`](super::ToopherClient), or one inside tower's layers. `U` names users to
+/// the API. Clones share the approvals that are pending, which are kept in the memory of the process: a request that
+/// comes again must reach the same process, or it starts anew.
+#[must_use]
+pub struct ToopherVerifier<C, U = ByUserName> {
+    client: C,
+    users: Arc<U>,
+    waiting: Arc<Waiting>,
+    policy: Arc<Policy>,
+}
+
+impl<C> ToopherVerifier<C> {
+    /// A verifier that names users to the API by their [`UserId`](crate::UserId).
+    ///
+    /// Where the client is in a retry layer, that layer must repeat nothing but calls that only look
+    /// ([`ApiCall::is_status`]): one that was lost may have pushed, or spent an OTP.
+    pub fn new(client: C) -> Self {
+        Self { client, users: Arc::new(ByUserName), waiting: Arc::new(Waiting::new()), policy: Arc::default() }
+    }
+}
+
+impl<C, U> ToopherVerifier<C, U> {
+    /// Names users to the API by the id of their pairing. Default: by name. A user without a pairing is
+    /// [`DenyReason::NotEnrolled`], and nothing is called.
+    pub fn by_pairing_id<P: PairingIds>(self, ids: P) -> ToopherVerifier<C, ByPairingId<P>> {
+        ToopherVerifier {
+            client: self.client,
+            users: Arc::new(ByPairingId(ids)),
+            waiting: self.waiting,
+            policy: self.policy,
+        }
+    }
+
+    /// Sets what `Retry-After` says to a request that waits for the phone. Default: 2 seconds.
+    pub fn poll_after(self, wait: Duration) -> Self {
+        self.change(|policy| policy.poll_after = wait)
+    }
+
+    /// Sets how long an approval can be fetched after the phone was asked; one that is fetched later counts for
+    /// nothing, even if it was given in time. Default: 2 minutes.
+    pub fn pending_for(self, time: Duration) -> Self {
+        self.change(|policy| policy.pending_for = time)
+    }
+
+    /// Sets how many approvals may be pending at once. Default: 10,000. Beyond it requests without an OTP fail, and
+    /// beyond four of one user they are [`DenyReason::Throttled`].
+    pub fn capacity(self, approvals: usize) -> Self {
+        self.change(|policy| policy.capacity = approvals)
+    }
+
+    /// Sets how long a user waits whom the API throttles without saying for how long. Default: 30 seconds.
+    pub fn throttled_for(self, wait: Duration) -> Self {
+        self.change(|policy| policy.throttled_for = wait)
+    }
+
+    /// Lets no rule of a user's answer in their place. Default: rules may, from terminals with a discriminator; those
+    /// without one are told apart by a name that others can guess.
+    pub fn without_automation(self) -> Self {
+        self.change(|policy| policy.automation = false)
+    }
+
+    /// Has phones ask for their lock pattern. Default: they do not.
+    pub fn require_challenge(self) -> Self {
+        self.change(|policy| policy.challenge = true)
+    }
+
+    /// Names a terminal that the API does not know (706) as the request names it, and asks again. Default: such a
+    /// request is [`DenyReason::OtpRequired`], and the application names the terminal.
+    pub fn create_terminals(self) -> Self {
+        self.change(|policy| policy.create_terminals = true)
+    }
+
+    /// Takes a user who does not exist at the API (705) for one who is not enrolled, so that the gate's
+    /// [`NotEnrolledPolicy`](crate::NotEnrolledPolicy) decides. Default: [`DenyReason::UnknownUser`], a refusal.
+    pub fn unknown_is_not_enrolled(self) -> Self {
+        self.change(|policy| policy.unknown_user = DenyReason::NotEnrolled)
+    }
+
+    /// Takes a user who has opted out (704) for one who is not enrolled, so that the gate's
+    /// [`NotEnrolledPolicy`](crate::NotEnrolledPolicy) decides. Default: [`DenyReason::UnknownUser`], a refusal.
+    ///
+    /// It opens an attack where that policy lets users pass: **whoever gets an administrator, or the user, to switch
+    /// the second factor off once needs nothing but the password from then on.**
+    pub fn insecure_opted_out_is_not_enrolled(self) -> Self {
+        self.change(|policy| policy.opted_out = DenyReason::NotEnrolled)
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
+    }
+}
+
+impl<C, U> ToopherVerifier<C, U>
+where
+    C: Service<ApiCall, Response = ApiReply> + Clone,
+    C::Error: Into<BoxError>,
+    U: Address,
+{
+    async fn verify(mut self, attempt: Attempt) -> Result<Verdict, ToopherError> {
+        match attempt.otp() {
+            Some(_) => self.verify_otp(&attempt).await,
+            None => self.verify_by_phone(&attempt).await,
+        }
+    }
+
+    async fn verify_otp(&mut self, attempt: &Attempt) -> Result<Verdict, ToopherError> {
+        let Some(initiate) = self.users.address(attempt.user()).await? else {
+            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
+        };
+        let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(DenyReason::OtpRequired)) };
+        let call = ApiCall::authenticate(self.about(attempt, initiate).otp(otp));
+        let status = match self.call(call).await {
+            Ok(status) => status,
+            Err(error) => return self.denial(error, true),
+        };
+        if status.is_granted() {
+            // The user has answered: an approval that comes after it is for nothing.
+            self.waiting.forget(attempt);
+            let factor = if otp.kind() == OtpKind::BackupCode { Factor::BackupCode } else { Factor::Totp };
+            return Ok(Verdict::Granted(factor));
+        }
+        // An OTP is verified at once, so a phone that is waited for was never meant.
+        if status.is_denied() { Ok(Verdict::Denied(DenyReason::WrongOtp)) } else { Err(ToopherError::answer()) }
+    }
+
+    async fn verify_by_phone(&mut self, attempt: &Attempt) -> Result<Verdict, ToopherError> {
+        let Some(initiate) = self.users.address(attempt.user()).await? else {
+            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
+        };
+        let now = Instant::now();
+        match self.waiting.claim(attempt, self.policy.capacity, now) {
+            Claim::Asked(id) => self.poll(attempt, &id).await,
+            Claim::Starting => Ok(self.pending()),
+            Claim::TooMany(retry_after) => Ok(Verdict::Denied(DenyReason::Throttled { retry_after })),
+            Claim::Full => Err(ToopherError::full()),
+            // Were the future dropped in here, the place stays taken for a while: hanging up does not ring twice.
+            Claim::Start => {
+                let verdict = self.ask(attempt, initiate, now).await;
+                self.waiting.give_up(attempt, now);
+                verdict
+            }
+        }
+    }
+
+    /// Asks the phone.
+    async fn ask(&mut self, attempt: &Attempt, initiate: Initiate, started: Instant) -> Result<Verdict, ToopherError> {
+        let initiate = self.about(attempt, initiate);
+        let mut result = self.call(ApiCall::authenticate(initiate.clone())).await;
+        if self.policy.create_terminals
+            && let (Err(error), Some(terminal)) = (&result, attempt.terminal())
+            && error.client_error().is_some_and(|error| error.kind() == Some(ApiErrorKind::TerminalUnknown))
+        {
+            let create = ApiCall::create_terminal(attempt.user().as_str(), terminal);
+            let created = self.client.clone().oneshot(create).await;
+            created.map_err(|error| ToopherError::api(error.into()))?;
+            result = self.call(ApiCall::authenticate(initiate)).await;
+        }
+        let status = match result {
+            Ok(status) => status,
+            Err(error) => return self.denial(error, false),
+        };
+        if status.is_pending() && status.reason_code() != Some(OTP_REQUIRED) {
+            self.waiting.asked(attempt, started, status.id(), Instant::now() + self.policy.pending_for);
+            return Ok(self.pending());
+        }
+        Ok(decided(&status))
+    }
+
+    /// Asks how it stands with the phone.
+    async fn poll(&mut self, attempt: &Attempt, id: &str) -> Result<Verdict, ToopherError> {
+        let status = match self.call(ApiCall::authentication_status(id)).await {
+            Ok(status) => status,
+            Err(error) => {
+                let lost = error.client_error().is_some_and(|error| {
+                    error.is_api() && !error.is_credentials() && !error.is_server_error() && !error.is_rate_limited()
+                });
+                if lost {
+                    // The API will never say more about it, and the next request starts anew.
+                    self.waiting.redeem(attempt, id, Instant::now());
+                }
+                return self.denial(error, false);
+            }
+        };
+        if status.id() != id {
+            return Err(ToopherError::answer());
+        }
+        // Taken out before anybody hears of it: of all that ask at once, one is told the outcome.
+        if status.is_pending() || !self.waiting.redeem(attempt, id, Instant::now()) {
+            return Ok(self.pending());
+        }
+        Ok(decided(&status))
+    }
+
+    /// Puts into the call what the attempt is about.
+    fn about(&self, attempt: &Attempt, initiate: Initiate) -> Initiate {
+        let mut initiate = initiate.action(attempt.action().as_str());
+        let mut told_apart = false;
+        if let Some(terminal) = attempt.terminal() {
+            told_apart = terminal.discriminator().is_some_and(|discriminator| !discriminator.is_empty());
+            initiate = initiate.terminal(terminal);
+        }
+        if !self.policy.automation || !told_apart {
+            initiate = initiate.automation_allowed(false);
+        }
+        if self.policy.challenge {
+            initiate = initiate.challenge_required(true);
+        }
+        initiate
+    }
+
+    async fn call(&mut self, call: ApiCall) -> Result<AuthenticationStatus, ToopherError> {
+        match self.client.clone().oneshot(call).await.map_err(|error| ToopherError::api(error.into()))? {
+            ApiReply::Authentication(status) => Ok(status),
+            _ => Err(ToopherError::answer()),
+        }
+    }
+
+    fn denial(&self, error: ToopherError, otp_given: bool) -> Result<Verdict, ToopherError> {
+        match error.client_error().and_then(|error| self.policy.denial(error, otp_given)) {
+            Some(reason) => Ok(Verdict::Denied(reason)),
+            None => Err(error),
+        }
+    }
+
+    fn pending(&self) -> Verdict {
+        Verdict::Pending { retry_after: Some(self.policy.poll_after) }
+    }
+}
+
+/// The verdict on a request that is not waited for.
+fn decided(status: &AuthenticationStatus) -> Verdict {
+    if status.is_granted() {
+        return Verdict::Granted(Factor::Push);
+    }
+    let otp_required = status.reason_code() == Some(OTP_REQUIRED);
+    Verdict::Denied(if otp_required { DenyReason::OtpRequired } else { DenyReason::Refused })
+}
+
+impl<C, U> Service<Attempt> for ToopherVerifier<C, U>
+where
+    C: Service<ApiCall, Response = ApiReply> + Clone + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+    U: Address,
+{
+    type Response = Verdict;
+    type Error = ToopherError;
+    type Future = Pin<Box<dyn Future<Output = Result<Verdict, ToopherError>> + Send>>;
+
+    /// Always ready. The client is made ready on a clone, for calls that are made.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToopherError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        Box::pin(self.clone().verify(attempt))
+    }
+}
+
+impl<C: Clone, U> Clone for ToopherVerifier<C, U> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            users: Arc::clone(&self.users),
+            waiting: Arc::clone(&self.waiting),
+            policy: Arc::clone(&self.policy),
+        }
+    }
+}
+
+impl<C: fmt::Debug, U> fmt::Debug for ToopherVerifier<C, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToopherVerifier")
+            .field("client", &self.client)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
