@@ -19,8 +19,8 @@ macro_rules! answer {
     };
 }
 
-/// Every method makes one call, and its errors are those of [`send`](Self::send). Calls with more parameters than the
-/// methods take are made with `send`, of an [`ApiCall`] with parameters of your own.
+/// Every method makes one call. Those with more parameters than the methods take are made with [`send`](Self::send), of
+/// an [`ApiCall`] to which they were added.
 impl<T, B> ToopherClient<T>
 where
     T: Service<Request<Bytes>, Response = Response<B>> + Clone,
@@ -32,7 +32,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn pair(&self, phrase: &str, user_name: &str) -> Result<PairingStatus, ClientError> {
         answer!(self, ApiCall::pair(phrase, user_name), Pairing)
     }
@@ -41,7 +41,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn pair_with_sms(&self, phone_number: &str, user_name: &str) -> Result<PairingStatus, ClientError> {
         answer!(self, ApiCall::pair_with_sms(phone_number, user_name), Pairing)
     }
@@ -50,7 +50,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn pair_with_qr(&self, user_name: &str) -> Result<PairingStatus, ClientError> {
         answer!(self, ApiCall::pair_with_qr(user_name), Pairing)
     }
@@ -59,7 +59,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn qr_image(&self, pairing_id: &str) -> Result<Bytes, ClientError> {
         answer!(self, ApiCall::qr_image(pairing_id), Image)
     }
@@ -68,7 +68,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn pairing_status(&self, pairing_id: &str) -> Result<PairingStatus, ClientError> {
         answer!(self, ApiCall::pairing_status(pairing_id), Pairing)
     }
@@ -77,7 +77,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn deactivate_pairing(&self, pairing_id: &str) -> Result<PairingStatus, ClientError> {
         answer!(self, ApiCall::deactivate_pairing(pairing_id), Pairing)
     }
@@ -86,7 +86,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn generate_reset_link(&self, pairing_id: &str) -> Result<ResetLink, ClientError> {
         answer!(self, ApiCall::generate_reset_link(pairing_id), ResetLink)
     }
@@ -95,7 +95,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn send_reset_link(&self, pairing_id: &str, email: &str) -> Result<(), ClientError> {
         self.send(ApiCall::send_reset_link(pairing_id, email)).await.map(drop)
     }
@@ -104,7 +104,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn authenticate(&self, initiate: Initiate) -> Result<AuthenticationStatus, ClientError> {
         answer!(self, ApiCall::authenticate(initiate), Authentication)
     }
@@ -113,7 +113,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn authentication_status(&self, id: &str) -> Result<AuthenticationStatus, ClientError> {
         answer!(self, ApiCall::authentication_status(id), Authentication)
     }
@@ -122,7 +122,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn otp_auth(&self, id: &str, otp: &Otp) -> Result<AuthenticationStatus, ClientError> {
         answer!(self, ApiCall::otp_auth(id, otp), Authentication)
     }
@@ -131,7 +131,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn cancel_authentication(&self, id: &str) -> Result<(), ClientError> {
         self.send(ApiCall::cancel_authentication(id)).await.map(drop)
     }
@@ -140,7 +140,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn create_user(&self, name: &str) -> Result<User, ClientError> {
         answer!(self, ApiCall::create_user(name), User)
     }
@@ -149,7 +149,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; also when there are two, or when the one that was found has another name.
+    /// Those of [`send`](Self::send); also when there are two, or when the one that was found has another name.
     pub async fn find_user(&self, name: &str) -> Result<Option<User>, ClientError> {
         let mut users: Vec<User> = answer!(self, ApiCall::find_users(name), Users)?;
         match (users.pop(), users.is_empty()) {
@@ -163,7 +163,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn user(&self, id: &str) -> Result<User, ClientError> {
         answer!(self, ApiCall::user(id), User)
     }
@@ -172,7 +172,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn enable_user(&self, id: &str) -> Result<User, ClientError> {
         answer!(self, ApiCall::enable_user(id), User)
     }
@@ -181,7 +181,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn disable_user(&self, id: &str) -> Result<User, ClientError> {
         answer!(self, ApiCall::disable_user(id), User)
     }
@@ -190,7 +190,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn reset_user(&self, name: &str) -> Result<(), ClientError> {
         self.send(ApiCall::reset_user(name)).await.map(drop)
     }
@@ -199,7 +199,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn pairings_of_user(&self, id: &str) -> Result<Vec<PairingStatus>, ClientError> {
         answer!(self, ApiCall::pairings_of_user(id), Pairings)
     }
@@ -208,7 +208,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn create_terminal(&self, user_name: &str, terminal: &Terminal) -> Result<UserTerminal, ClientError> {
         answer!(self, ApiCall::create_terminal(user_name, terminal), Terminal)
     }
@@ -217,7 +217,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ClientError`]
+    /// Those of [`send`](Self::send).
     pub async fn terminal(&self, id: &str) -> Result<UserTerminal, ClientError> {
         answer!(self, ApiCall::terminal(id), Terminal)
     }
