@@ -5,8 +5,10 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::reply::{AuthenticationStatus, PairingStatus, ResetLink, User, UserTerminal};
-use super::{ApiCall, ApiReply, ClientError, Initiate, ToopherClient};
+use super::{
+    ApiCall, ApiReply, AuthenticationStatus, ClientError, Initiate, PairingStatus, ResetLink, ToopherClient, User,
+    UserTerminal,
+};
 use crate::{BoxError, Otp, Terminal};
 
 /// What a call of [`ApiCall`] answers with, taken out of the reply. Another reply than the call's own cannot come.

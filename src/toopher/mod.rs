@@ -62,24 +62,29 @@ mod base_url;
 mod call;
 mod client;
 mod error;
+mod error_kind;
 mod exchange;
+mod expected;
 pub mod iframe;
 mod initiate;
 mod json;
 mod methods;
 mod reply;
 mod transport;
+mod user;
 mod verifier;
 
 pub use self::base_url::{BaseUrl, InvalidBaseUrl};
 pub use self::call::ApiCall;
 pub use self::client::ToopherClient;
-pub use self::error::{ApiErrorKind, ClientError};
+pub use self::error::ClientError;
+pub use self::error_kind::ApiErrorKind;
 pub use self::initiate::Initiate;
-pub use self::reply::{ApiReply, AuthenticationStatus, PairingStatus, ResetLink, User, UserTerminal};
+pub use self::reply::{ApiReply, AuthenticationStatus, PairingStatus, ResetLink};
 #[cfg(feature = "client-hyper")]
 pub use self::transport::HyperTransport;
 pub use self::transport::TransportError;
 #[cfg(feature = "client")]
 pub use self::transport::{ReqwestBody, ReqwestTransport};
+pub use self::user::{User, UserTerminal};
 pub use self::verifier::{Address, ByPairingId, ByUserName, PairingIds, ToopherError, ToopherVerifier};

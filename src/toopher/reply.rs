@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::base_url::is_segment;
 use super::json::{Json, Object, WrongField};
+use super::user::{User, UserTerminal};
 
 /// The answer to an [`ApiCall`](super::ApiCall).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,69 +186,6 @@ impl PairingStatus {
     }
 }
 
-/// A user, as the API knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    id: Option<String>,
-    name: Option<String>,
-    enabled: Option<bool>,
-}
-
-impl User {
-    pub(super) fn read(fields: &Object) -> Result<Self, WrongField> {
-        let enabled = match fields.lenient_bool("toopher_authentication_enabled")? {
-            Some(enabled) => Some(enabled),
-            None => fields.lenient_bool("disable_toopher_auth")?.map(|disabled| !disabled),
-        };
-        Ok(Self { id: optional_id(fields)?, name: fields.optional_text("name")?.map(str::to_owned), enabled })
-    }
-
-    /// The API's id of the user.
-    #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    /// The name that the application gave.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// Whether the second factor is switched on for the user. None when the answer does not say.
-    #[must_use]
-    pub fn is_enabled(&self) -> Option<bool> {
-        self.enabled
-    }
-}
-
-/// A terminal of a user, as the API knows it.
-///
-/// Its discriminator, which is nobody else's business, is not kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserTerminal {
-    id: Option<String>,
-    name: Option<String>,
-}
-
-impl UserTerminal {
-    pub(super) fn read(fields: &Object) -> Result<Self, WrongField> {
-        Ok(Self { id: optional_id(fields)?, name: fields.optional_text("name")?.map(str::to_owned) })
-    }
-
-    /// The API's id of the terminal. An older server does not say when it creates one.
-    #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    /// The name that people read on their phone.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-}
-
 /// An address at which whoever has it can reset a pairing. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ResetLink(String);
@@ -287,7 +225,7 @@ fn id(fields: &Object) -> Result<String, WrongField> {
     optional_id(fields)?.ok_or(WrongField)
 }
 
-fn optional_id(fields: &Object) -> Result<Option<String>, WrongField> {
+pub(super) fn optional_id(fields: &Object) -> Result<Option<String>, WrongField> {
     match fields.optional_text("id")? {
         None => Ok(None),
         Some(id) if is_segment(id) => Ok(Some(id.to_owned())),

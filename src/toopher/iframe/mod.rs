@@ -26,15 +26,15 @@
 
 mod page;
 mod postback;
+mod result;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use self::page::Page;
-pub use self::postback::{
-    Postback, PostbackAuthentication, PostbackError, PostbackFailure, PostbackPairing, PostbackUser,
-};
+pub use self::postback::PostbackError;
+pub use self::result::{Postback, PostbackAuthentication, PostbackFailure, PostbackPairing, PostbackUser};
 use super::{BaseUrl, ClientError};
 use crate::oauth1::{Credentials, sign};
 
