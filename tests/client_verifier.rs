@@ -92,6 +92,22 @@ async fn a_rule_of_the_user_s_answers_at_once() {
     assert_eq!(api.paths(), [INITIATE, INITIATE]);
 }
 
+/// A grant that came about in another way, such as by a rule, is no proof that the OTP was right.
+#[tokio::test]
+async fn a_grant_in_spite_of_the_otp_is_trouble() {
+    let grant =
+        |valid: &str| answer(200, format!(r#"{{"id":"1","pending":false,"granted":true,"totp_valid":{valid}}}"#));
+    for (valid, passes) in [("true", true), ("null", true), ("false", false), ("\"False\"", false), ("0", false)] {
+        let [otp, phone] = outcomes(grant(valid)).await;
+        assert_eq!(otp.is_ok_and(|verdict| verdict == Verdict::Granted(Factor::Totp)), passes, "{valid}");
+        assert_eq!(phone.is_ok_and(|verdict| verdict == PUSHED), valid != "0", "{valid}");
+    }
+    let api = Api::always(answer(200, GRANTED));
+    let laptop = Terminal::new("laptop").with_discriminator("a");
+    ask(&verifier(&api), &with_otp("081804").with_terminal(Some(laptop))).await.unwrap();
+    assert_eq!(api.seen()[0].get("automation_allowed"), Some("false"));
+}
+
 /// The illegal combination is not a grant, on either way.
 #[tokio::test]
 async fn pending_and_granted_is_pending() {
@@ -361,7 +377,7 @@ async fn hanging_up_does_not_ring_again() {
         assert!(hasty.is_err() || hasty.unwrap().unwrap() == WAIT);
     }
     assert_eq!(api.paths(), [INITIATE]);
-    tokio::time::advance(Duration::from_secs(15)).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
     assert_eq!(api.paths(), [INITIATE, INITIATE]);
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+const ARBITRARY_PRECISION: &str = "$serde_json::private::Number";
+
 /// A JSON value. In an object each key occurs once: with two, what one reader takes for a refusal is a grant to
 /// another.
 #[derive(Debug, PartialEq)]
@@ -74,6 +76,11 @@ impl Object {
         match self.0.get(name) {
             Some(Json::Number(number)) => *number,
             Some(Json::Text(text)) => text.parse().ok(),
+            // How numbers look where some other crate has switched serde_json's `arbitrary_precision` on.
+            Some(Json::Object(Object(number))) if number.len() == 1 => match number.get(ARBITRARY_PRECISION) {
+                Some(Json::Text(text)) => text.parse().ok(),
+                _ => None,
+            },
             _ => None,
         }
     }

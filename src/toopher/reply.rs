@@ -42,6 +42,7 @@ pub struct AuthenticationStatus {
     pending: bool,
     granted: bool,
     automated: bool,
+    totp_valid: Option<bool>,
     reason: String,
     reason_code: Option<i64>,
     terminal: Option<UserTerminal>,
@@ -56,6 +57,7 @@ impl AuthenticationStatus {
             pending: fields.bool("pending")?,
             granted: fields.bool("granted")?,
             automated: fields.lenient_bool("automated")?.unwrap_or_default(),
+            totp_valid: fields.lenient_bool("totp_valid")?,
             reason: fields.optional_text("reason")?.unwrap_or_default().to_owned(),
             reason_code: fields.integer("reason_code"),
             terminal: fields.object("terminal")?.map(UserTerminal::read).transpose()?,
@@ -95,6 +97,12 @@ impl AuthenticationStatus {
     #[must_use]
     pub fn is_automated(&self) -> bool {
         !self.pending && self.automated
+    }
+
+    /// Whether the OTP was right: no where none was given, and none where the answer does not say.
+    #[must_use]
+    pub fn is_totp_valid(&self) -> Option<bool> {
+        self.totp_valid
     }
 
     /// The reason of the outcome, for people. Often empty.

@@ -17,11 +17,13 @@ pub enum Postback {
 }
 
 impl Postback {
-    /// Whether it says that this user has shown the second factor. That is the one thing that lets a request in.
+    /// Whether it says that this user has shown the second factor for this action. That is the one thing that lets a
+    /// request in: what was approved for one action is not good for another.
     #[must_use]
-    pub fn is_granted_to(&self, user_name: &str) -> bool {
+    pub fn is_granted_for(&self, user_name: &str, action: &str) -> bool {
         matches!(self, Self::Authentication(authentication) if authentication.is_granted()
-            && authentication.user_name.as_deref() == Some(user_name))
+            && authentication.user_name.as_deref() == Some(user_name)
+            && authentication.action.as_deref() == Some(action))
     }
 }
 
@@ -43,7 +45,7 @@ impl PostbackAuthentication {
         &self.id
     }
 
-    /// Whether somebody has said yes. Who, [`user_name`](Self::user_name) says.
+    /// Whether somebody has said yes to something: [`Postback::is_granted_for`] asks who, and to what.
     #[must_use]
     pub fn is_granted(&self) -> bool {
         self.granted && !self.pending

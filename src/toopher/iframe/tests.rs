@@ -107,7 +107,7 @@ fn every_postback_of_the_suites_is_checked() {
         let id = text(&vector["id"]);
         let result = check(1000, &fields(vector), TOKEN);
         match id {
-            "S01" | "S06" => assert!(result.unwrap().is_granted_to("user name"), "{id}"),
+            "S01" | "S06" => assert!(result.unwrap().is_granted_for("user name", "action name"), "{id}"),
             "S03" | "S04" => {
                 let Ok(Postback::Authentication(authentication)) = result else { panic!("{id}: {result:?}") };
                 assert!(!authentication.is_granted());
@@ -132,8 +132,9 @@ fn every_postback_of_the_suites_is_checked() {
 #[test]
 fn a_change_of_any_field_is_noticed_first() {
     let good = fields(&vectors("postback")[0]);
-    assert!(check(1299, &good, TOKEN).unwrap().is_granted_to("user name"));
-    assert!(!check(1299, &good, TOKEN).unwrap().is_granted_to("another"));
+    assert!(check(1299, &good, TOKEN).unwrap().is_granted_for("user name", "action name"));
+    assert!(!check(1299, &good, TOKEN).unwrap().is_granted_for("another", "action name"));
+    assert!(!check(1299, &good, TOKEN).unwrap().is_granted_for("user name", "another"));
     for at in 0..good.len() {
         let (mut missing, mut changed, mut twice) = (good.clone(), good.clone(), good.clone());
         missing.remove(at);
@@ -190,11 +191,12 @@ fn a_signed_error_is_an_error_and_lets_nobody_in() {
             ("pending", "false"),
             ("granted", "true"),
             ("user_name", "jdoe"),
+            ("action_name", "pay"),
             ("error_code", code),
             ("error_message", "what"),
         ];
         let postback = check(1000, &signed(&[&base[..], &grant[..]].concat()), TOKEN).unwrap();
-        assert!(!postback.is_granted_to("jdoe"));
+        assert!(!postback.is_granted_for("jdoe", "pay"));
         let Postback::Failure(failure) = postback else { panic!("{postback:?}") };
         assert_eq!((failure.kind(), failure.message()), (kind, "what"));
     }

@@ -35,6 +35,10 @@ where
             Ok(status) => status,
             Err(error) => return self.denial(error, true),
         };
+        if status.is_granted() && status.is_totp_valid() == Some(false) {
+            // Granted for another reason, such as a rule of the user's, is not what was asked.
+            return Err(ToopherError::answer());
+        }
         if status.is_granted() {
             // The user has answered: an approval that comes after it is for nothing.
             self.waiting.forget(attempt);
@@ -121,7 +125,8 @@ where
             told_apart = terminal.discriminator().is_some_and(|discriminator| !discriminator.is_empty());
             initiate = initiate.terminal(terminal);
         }
-        if !self.policy.automation || !told_apart {
+        // Where there is an OTP, it alone decides.
+        if !self.policy.automation || !told_apart || attempt.otp().is_some() {
             initiate = initiate.automation_allowed(false);
         }
         if self.policy.challenge {

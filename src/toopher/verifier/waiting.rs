@@ -1,24 +1,31 @@
 //! The approvals that people have been asked for, each bound to who, what and where.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Action, Attempt, Terminal, UserId};
+use crate::{Attempt, UserId};
 
 /// How many approvals of one user may be pending at once, so that one account, whose terminals a thief can make up,
 /// neither fills the table nor rings its phone without end.
 const PER_USER: usize = 4;
-/// How long a call that was begun and never heard of again keeps a second one away. Longer than a call may take.
-const STARTING_FOR: Duration = Duration::from_secs(15);
+/// How long a call that was begun and never heard of again keeps a second one away. Longer than the
+/// calls of one attempt should take.
+const STARTING_FOR: Duration = Duration::from_secs(30);
 
 /// At most so many approvals, kept for so long. Nothing is stored outside the process.
 #[derive(Debug)]
 pub(super) struct Waiting {
     users: Mutex<Table>,
+    // Two independent keys: nobody outside can find, or aim at, two attempts with one hash.
+    hashers: [RandomState; 2],
 }
+
+/// What an attempt is about and where it comes from, in a size that does not depend on what a stranger sends.
+type Key = [u64; 2];
 
 #[derive(Debug, Default)]
 struct Table {
@@ -29,8 +36,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Slot {
-    action: Action,
-    terminal: Option<Terminal>,
+    key: Key,
     state: State,
     until: Instant,
 }
@@ -58,12 +64,6 @@ pub(super) enum Claim {
     Full,
 }
 
-impl Slot {
-    fn is_of(&self, attempt: &Attempt) -> bool {
-        self.action == *attempt.action() && self.terminal.as_ref() == attempt.terminal()
-    }
-}
-
 impl Table {
     fn forget_expired(&mut self, now: Instant) {
         self.users.retain(|_, slots| {
@@ -74,9 +74,9 @@ impl Table {
     }
 
     /// Takes the attempt's slot out if it is in a state; says whether it was.
-    fn take(&mut self, attempt: &Attempt, is: impl Fn(&Slot) -> bool) -> bool {
+    fn take(&mut self, attempt: &Attempt, key: Key, is: impl Fn(&Slot) -> bool) -> bool {
         let Some(slots) = self.users.get_mut(attempt.user()) else { return false };
-        let Some(at) = slots.iter().position(|slot| slot.is_of(attempt) && is(slot)) else { return false };
+        let Some(at) = slots.iter().position(|slot| slot.key == key && is(slot)) else { return false };
         slots.swap_remove(at);
         self.len -= 1;
         if slots.is_empty() {
@@ -88,7 +88,11 @@ impl Table {
 
 impl Waiting {
     pub(super) fn new() -> Self {
-        Self { users: Mutex::default() }
+        Self { users: Mutex::default(), hashers: [RandomState::new(), RandomState::new()] }
+    }
+
+    fn key(&self, attempt: &Attempt) -> Key {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one((attempt.action(), attempt.terminal())))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -98,7 +102,7 @@ impl Waiting {
     /// Looks the attempt up and, where nothing is known of it, takes a place for it: all in one, so that of many equal
     /// attempts one asks.
     pub(super) fn claim(&self, attempt: &Attempt, capacity: usize, now: Instant) -> Claim {
-        let mut table = self.table();
+        let (key, mut table) = (self.key(attempt), self.table());
         if table.len >= capacity {
             table.forget_expired(now);
         }
@@ -107,7 +111,7 @@ impl Waiting {
         let before = slots.as_ref().map_or(0, |slots| slots.len());
         if let Some(slots) = slots {
             slots.retain(|slot| slot.until > now);
-            let (left, found) = (slots.len(), slots.iter().find(|slot| slot.is_of(attempt)));
+            let (left, found) = (slots.len(), slots.iter().find(|slot| slot.key == key));
             let claim = match found.map(|slot| &slot.state) {
                 Some(State::Starting(_)) => Some(Claim::Starting),
                 Some(State::Asked(id)) => Some(Claim::Asked(id.clone())),
@@ -125,12 +129,7 @@ impl Waiting {
         if full {
             return Claim::Full;
         }
-        let slot = Slot {
-            action: attempt.action().clone(),
-            terminal: attempt.terminal().cloned(),
-            state: State::Starting(now),
-            until: now + STARTING_FOR,
-        };
+        let slot = Slot { key, state: State::Starting(now), until: now + STARTING_FOR };
         table.users.entry(attempt.user().clone()).or_default().push(slot);
         table.len += 1;
         Claim::Start
@@ -140,11 +139,10 @@ impl Waiting {
     ///
     /// When that claim has run out in the meantime, the id is forgotten, and nobody can redeem it.
     pub(super) fn asked(&self, attempt: &Attempt, started: Instant, id: &str, until: Instant) {
-        let mut table = self.table();
+        let (key, mut table) = (self.key(attempt), self.table());
         let slots = table.users.get_mut(attempt.user());
         let ours = State::Starting(started);
-        if let Some(slot) =
-            slots.and_then(|slots| slots.iter_mut().find(|slot| slot.is_of(attempt) && slot.state == ours))
+        if let Some(slot) = slots.and_then(|slots| slots.iter_mut().find(|slot| slot.key == key && slot.state == ours))
         {
             slot.state = State::Asked(id.to_owned());
             slot.until = until;
@@ -153,23 +151,26 @@ impl Waiting {
 
     /// Gives the place back that was taken at `started`.
     pub(super) fn give_up(&self, attempt: &Attempt, started: Instant) {
-        self.table().take(attempt, |slot| slot.state == State::Starting(started));
+        self.table().take(attempt, self.key(attempt), |slot| slot.state == State::Starting(started));
     }
 
     /// Takes the approval out, and says whether it was there and in time: of many that ask, one is told so.
     pub(super) fn redeem(&self, attempt: &Attempt, id: &str, now: Instant) -> bool {
-        self.table().take(attempt, |slot| slot.until > now && matches!(&slot.state, State::Asked(asked) if asked == id))
+        self.table().take(attempt, self.key(attempt), |slot| {
+            slot.until > now && matches!(&slot.state, State::Asked(asked) if asked == id)
+        })
     }
 
     /// Forgets the approval, which nobody needs any more.
     pub(super) fn forget(&self, attempt: &Attempt) {
-        self.table().take(attempt, |slot| matches!(slot.state, State::Asked(_)));
+        self.table().take(attempt, self.key(attempt), |slot| matches!(slot.state, State::Asked(_)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Terminal;
 
     fn attempt(user: &str, action: &str, terminal: Option<Terminal>) -> Attempt {
         Attempt::new(UserId::new(user).unwrap(), action).with_terminal(terminal)
