@@ -189,6 +189,11 @@ async fn broken_answers_are_errors() {
         (Then::Say(b"HTTP/1.1 2000 OK\r\n\r\n".to_vec()), "transport"),
         (Then::Say(format!("{head}content-length: 5\r\ncontent-length: 6\r\n\r\nhello").into()), "transport"),
         (Then::Say(format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n").into()), "transport"),
+        (Then::Endless(head.into(), b"x-filler: 0123456789abcdef0123456789abcdef\r\n".to_vec()), "transport"),
+        (
+            Then::Say(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_vec()),
+            "answer",
+        ),
         (say("500 Internal Server Error", "", GRANTED), "answer"),
         (say("200 OK", "content-type: text/html\r\n", "<html>granted</html>"), "answer"),
         (say("200 OK", "", ""), "answer"),
