@@ -15,13 +15,16 @@ use tower::{Service, ServiceExt};
 use tower_toopher::toopher::{ApiCall, ApiReply, PairingIds, ToopherClient, ToopherError, ToopherVerifier};
 use tower_toopher::{Attempt, DenyReason, Factor, Terminal, UserId, Verdict};
 
-const WAIT: Verdict = Verdict::Pending { retry_after: Some(Duration::from_secs(2)) };
 const PUSHED: Verdict = Verdict::Granted(Factor::Push);
 const INITIATE: &str = "authentication_requests/initiate";
 const STATUS: &str = "authentication_requests/1";
 
 fn with_otp(otp: &str) -> Attempt {
     attempt("alice").with_otp(Some(otp.parse().unwrap()))
+}
+
+fn waiting() -> Verdict {
+    Verdict::pending(Some(Duration::from_secs(2)))
 }
 
 fn denied(reason: DenyReason) -> Verdict {
@@ -63,11 +66,11 @@ async fn without_an_otp_the_phone_is_asked_once_and_then_polled() {
     let api = Api::script(vec![answer(200, PENDING), answer(200, PENDING), answer(200, GRANTED), answer(200, PENDING)]);
     let verifier = verifier(&api);
     let alice = attempt("alice");
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), WAIT);
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
+    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
     assert_eq!(ask(&verifier, &alice).await.unwrap(), PUSHED);
     // The approval is used up: the next request asks anew.
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
     assert_eq!(api.paths(), [INITIATE, STATUS, STATUS, INITIATE]);
     assert!(api.seen().iter().all(|seen| seen.get("otp").is_none()));
 }
@@ -76,7 +79,7 @@ async fn without_an_otp_the_phone_is_asked_once_and_then_polled() {
 async fn a_refusal_on_the_phone_is_told_once() {
     let api = Api::script(vec![answer(200, PENDING), answer(200, DENIED), answer(200, PENDING)]);
     let verifier = verifier(&api);
-    for expected in [WAIT, denied(DenyReason::Refused), WAIT] {
+    for expected in [waiting(), denied(DenyReason::Refused), waiting()] {
         assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), expected);
     }
     assert_eq!(api.paths(), [INITIATE, STATUS, INITIATE]);
@@ -104,7 +107,7 @@ async fn a_grant_in_spite_of_the_otp_is_trouble() {
     }
     let api = Api::always(answer(200, GRANTED));
     let laptop = Terminal::new("laptop").with_discriminator("a");
-    ask(&verifier(&api), &with_otp("081804").with_terminal(Some(laptop))).await.unwrap();
+    let _ = ask(&verifier(&api), &with_otp("081804").with_terminal(Some(laptop))).await.unwrap();
     assert_eq!(api.seen()[0].get("automation_allowed"), Some("false"));
 }
 
@@ -113,18 +116,18 @@ async fn a_grant_in_spite_of_the_otp_is_trouble() {
 async fn pending_and_granted_is_pending() {
     let [otp, phone] = outcomes(status("1", true, true)).await;
     assert!(otp.unwrap_err().is_answer());
-    assert_eq!(phone.unwrap(), WAIT);
+    assert_eq!(phone.unwrap(), waiting());
     let api = Api::script(vec![status("1", true, false), status("1", true, true)]);
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
 }
 
 #[tokio::test]
 async fn what_the_call_says_of_terminal_and_action() {
     let sent = |attempt: Attempt| async move {
         let api = Api::always(answer(200, DENIED));
-        ask(&verifier(&api), &attempt).await.unwrap();
+        let _ = ask(&verifier(&api), &attempt).await.unwrap();
         api.seen().remove(0).pairs.into_iter().skip(1).map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
     };
     let terminal = |terminal: Terminal| attempt("alice").with_terminal(Some(terminal));
@@ -145,7 +148,7 @@ async fn what_the_call_says_of_terminal_and_action() {
 
     let api = Api::always(answer(200, DENIED));
     let strict = verifier(&api).without_automation().require_challenge();
-    ask(&strict, &terminal(Terminal::new("laptop").with_discriminator("a"))).await.unwrap();
+    let _ = ask(&strict, &terminal(Terminal::new("laptop").with_discriminator("a"))).await.unwrap();
     let seen = api.seen();
     assert_eq!((seen[0].get("automation_allowed"), seen[0].get("challenge_required")), (Some("false"), Some("true")));
 }
@@ -218,7 +221,7 @@ async fn too_many_calls_are_a_wait() {
         // While it is polled the approval is kept.
         let api = Api::script(vec![answer(200, PENDING), busy, answer(200, GRANTED)]);
         let verifier = verifier(&api);
-        for expected in [WAIT, wait, PUSHED] {
+        for expected in [waiting(), wait, PUSHED] {
             assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), expected);
         }
     }
@@ -256,7 +259,7 @@ async fn trouble_is_no_verdict() {
         }
         let api = Api::script(vec![answer(200, PENDING), odd_one, answer(200, GRANTED)]);
         let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
         assert!(ask(&verifier, &attempt("alice")).await.is_err());
         assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
         assert_eq!(api.paths(), [INITIATE, STATUS, STATUS]);
@@ -264,7 +267,7 @@ async fn trouble_is_no_verdict() {
     // Another request's answer is not ours.
     let api = Api::script(vec![status("1", true, false), status("2", false, true)]);
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert!(ask(&verifier, &attempt("alice")).await.is_err());
 }
 
@@ -273,9 +276,9 @@ async fn trouble_is_no_verdict() {
 async fn a_lost_request_is_started_anew() {
     let api = Api::script(vec![answer(200, PENDING), api_error(404, 404, "what"), answer(200, PENDING)]);
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert!(ask(&verifier, &attempt("alice")).await.is_err());
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert_eq!(api.paths(), [INITIATE, STATUS, INITIATE]);
 }
 
@@ -283,9 +286,9 @@ async fn a_lost_request_is_started_anew() {
 async fn an_approval_that_is_fetched_late_counts_for_nothing() {
     let api = Api::new(|seen: &Seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     tokio::time::advance(Duration::from_secs(120)).await;
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert_eq!(api.paths(), [INITIATE, INITIATE]);
     tokio::time::advance(Duration::from_secs(119)).await;
     assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
@@ -297,9 +300,9 @@ async fn an_approval_that_is_fetched_late_counts_for_nothing() {
         Slow(api.clone(), Duration::from_secs(2)),
     )))
     .pending_for(Duration::from_secs(3));
-    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), waiting());
     tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), waiting());
 }
 
 /// F2: the approval of one attempt is no other attempt's.
@@ -318,8 +321,8 @@ async fn another_user_action_or_terminal_never_sees_it() {
     for other in others {
         let api = Api::new(|seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
         let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &mine).await.unwrap(), WAIT);
-        assert_eq!(ask(&verifier, &other).await.unwrap(), WAIT);
+        assert_eq!(ask(&verifier, &mine).await.unwrap(), waiting());
+        assert_eq!(ask(&verifier, &other).await.unwrap(), waiting());
         assert_eq!(api.paths(), [INITIATE, INITIATE]);
         assert_eq!(ask(&verifier, &mine).await.unwrap(), PUSHED);
     }
@@ -340,11 +343,11 @@ async fn of_twenty_at_once_one_asks_and_one_passes() {
         let alice = attempt("alice");
         join_all((0..20).map(|_| ask(&verifier, &alice))).await.into_iter().map(Result::unwrap).collect::<Vec<_>>()
     };
-    assert!(twenty().await.iter().all(|verdict| *verdict == WAIT));
+    assert!(twenty().await.iter().all(|verdict| *verdict == waiting()));
     assert_eq!(api.paths(), [INITIATE]);
     let verdicts = twenty().await;
     assert_eq!(verdicts.iter().filter(|verdict| **verdict == PUSHED).count(), 1);
-    assert_eq!(verdicts.iter().filter(|verdict| **verdict == WAIT).count(), 19);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == waiting()).count(), 19);
     assert_eq!(api.paths().iter().filter(|path| *path == INITIATE).count(), 1);
 }
 
@@ -354,7 +357,7 @@ async fn of_twenty_on_threads_one_passes() {
     for _ in 0..20 {
         let api = Api::new(|seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
         let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
         let tasks = (0..20).map(|_| {
             let verifier = verifier.clone();
             tokio::spawn(async move { ask(&verifier, &attempt("alice")).await.unwrap() })
@@ -374,11 +377,11 @@ async fn hanging_up_does_not_ring_again() {
     let verifier = slow(&api);
     for _ in 0..5 {
         let hasty = tokio::time::timeout(Duration::from_millis(50), ask(&verifier, &attempt("alice"))).await;
-        assert!(hasty.is_err() || hasty.unwrap().unwrap() == WAIT);
+        assert!(hasty.is_err() || hasty.unwrap().unwrap() == waiting());
     }
     assert_eq!(api.paths(), [INITIATE]);
     tokio::time::advance(Duration::from_secs(30)).await;
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert_eq!(api.paths(), [INITIATE, INITIATE]);
 }
 
@@ -388,17 +391,17 @@ async fn what_is_remembered_is_bounded() {
     let verifier = verifier(&api).capacity(6);
     let doing = |user: &str, action: String| Attempt::new(UserId::new(user).unwrap(), action);
     for at in 0..4 {
-        assert_eq!(ask(&verifier, &doing("mallory", at.to_string())).await.unwrap(), WAIT);
+        assert_eq!(ask(&verifier, &doing("mallory", at.to_string())).await.unwrap(), waiting());
     }
     // A fifth does not ring.
     let fifth = ask(&verifier, &doing("mallory", "5".into())).await.unwrap();
     assert!(matches!(fifth, Verdict::Denied(DenyReason::Throttled { .. })), "{fifth:?}");
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
-    assert_eq!(ask(&verifier, &attempt("bob")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
+    assert_eq!(ask(&verifier, &attempt("bob")).await.unwrap(), waiting());
     assert!(ask(&verifier, &attempt("carol")).await.unwrap_err().is_full());
     assert_eq!(api.seen().len(), 6);
     tokio::time::advance(Duration::from_secs(120)).await;
-    assert_eq!(ask(&verifier, &attempt("carol")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("carol")).await.unwrap(), waiting());
 }
 
 /// Whoever has shown an OTP needs the phone's answer no more.
@@ -409,9 +412,9 @@ async fn an_otp_ends_the_wait() {
         if asks { answer(200, PENDING) } else { answer(200, GRANTED) }
     });
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert_eq!(ask(&verifier, &with_otp("081804")).await.unwrap(), Verdict::Granted(Factor::Totp));
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
     assert_eq!(api.paths(), [INITIATE, INITIATE, INITIATE]);
 }
 
@@ -432,7 +435,7 @@ async fn terminals_are_created_on_wish_and_once() {
     let laptop = attempt("alice").with_terminal(Some(Terminal::new("laptop").with_discriminator("a")));
     assert_eq!(ask(&verifier(&api), &laptop).await.unwrap(), denied(DenyReason::OtpRequired));
     assert_eq!(created.load(Ordering::SeqCst), 0);
-    assert_eq!(ask(&verifier(&api).create_terminals(), &laptop).await.unwrap(), WAIT);
+    assert_eq!(ask(&verifier(&api).create_terminals(), &laptop).await.unwrap(), waiting());
     assert_eq!(created.load(Ordering::SeqCst), 1);
     // One that stays unknown is not created again and again.
     let stubborn = Api::new(|seen| if seen.path == INITIATE { api_error(409, 706, "") } else { answer(200, "{}") });

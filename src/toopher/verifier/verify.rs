@@ -150,7 +150,7 @@ where
     }
 
     fn pending(&self) -> Verdict {
-        Verdict::Pending { retry_after: Some(self.policy.poll_after) }
+        Verdict::pending(Some(self.policy.poll_after))
     }
 }
 
