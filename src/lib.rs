@@ -17,6 +17,8 @@ mod random;
 pub mod server;
 #[cfg(feature = "totp")]
 pub mod store;
+#[cfg(any(feature = "client", feature = "client-hyper"))]
+pub mod toopher;
 #[cfg(feature = "totp")]
 pub mod totp;
 mod verdict;
@@ -27,6 +29,8 @@ pub use crate::gate::{
     RejectionKind, ReplayBody, ToopherLayer, ToopherService,
 };
 pub use crate::otp::{Otp, OtpKind, ParseOtpError};
+#[cfg(any(feature = "client", feature = "client-hyper"))]
+pub use crate::toopher::{ToopherClient, ToopherVerifier};
 #[cfg(feature = "totp")]
 pub use crate::totp::TotpVerifier;
 pub use crate::verdict::{BoxError, DenyReason, Factor, SecondFactor, Unavailable, Verdict, WithoutSecondFactor};
