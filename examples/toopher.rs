@@ -3,11 +3,17 @@
 //! Run with
 //!
 //! ```sh
-//! export TOOPHER_BASE_URL=… TOOPHER_CONSUMER_KEY=… TOOPHER_CONSUMER_SECRET=…
+//! cargo run --features server --bin toopher-server -- serve --demo
+//! ```
+//!
+//! in one terminal. It prints lines to paste into another, which export its address, key and secret, and pair a phone
+//! of `alice`. There, run
+//!
+//! ```sh
 //! cargo run --example toopher --features client
 //! ```
 //!
-//! with the address, key and secret of a Toopher API that knows a user `alice`, and then
+//! and then
 //!
 //! ```sh
 //! curl -i -u alice:wonderland -H 'Toopher-OTP: 123456' http://127.0.0.1:3000/account

@@ -4,104 +4,11 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use common::process::{Running, certificate, command, requester, run, scratch};
 use common::{have, output};
-
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let build = ["build", "--quiet", "--features", "server", "--bin", "toopher-server"];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
-        let tests = std::env::current_exe().unwrap();
-        tests.parent().unwrap().with_file_name("toopher-server")
-    })
-}
-
-/// A folder of the test's own, empty.
-fn scratch(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(program());
-    command.current_dir(folder);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOOPHER_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> (bool, String) {
-    let output = command(folder).args(arguments).output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(text).unwrap())
-}
-
-struct Running {
-    process: Child,
-    address: String,
-}
-
-impl Running {
-    /// Starts the server and waits until it listens.
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut process = command(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .env("RUST_LOG", "info")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut address = String::new();
-        let mut line = String::new();
-        while address.is_empty() {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
-            if let Some((_, after)) = line.split_once("address=") {
-                address = after.split_whitespace().next().unwrap().to_owned();
-            }
-        }
-        // What is logged later must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, address }
-    }
-
-    /// SIGTERM, and whether it ended well.
-    fn stop(&mut self) -> bool {
-        output("kill", &["-TERM", &self.process.id().to_string()]);
-        self.process.wait().unwrap().success()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A database with one requester: the options to serve it, its key and its secret.
-fn requester(folder: &Path) -> (String, String) {
-    let (made, key) = run(folder, &["key"]);
-    assert!(made && key.trim().len() == 64);
-    std::fs::write(folder.join("toopher.key"), key).unwrap();
-    let (made, printed) = run(folder, &["requester", "create", "my site"]);
-    assert!(made, "{printed}");
-    let value = |name: &str| {
-        let line = printed.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
-        line.unwrap().to_owned()
-    };
-    (value("TOOPHER_CONSUMER_KEY"), value("TOOPHER_CONSUMER_SECRET"))
-}
 
 fn python() -> Option<String> {
     let python = std::env::var("PYOTP_PYTHON").unwrap_or_else(|_| "python3".into());
@@ -161,12 +68,7 @@ fn over_tls_and_with_probes() {
     let folder = scratch("tls");
     let (key, secret) = requester(&folder);
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-keyout", &path("tls.key"), "-out", &path("tls.pem")])
-        .output();
-    assert!(made.unwrap().status.success());
+    certificate(&folder);
     let mut server = Running::start(&folder, &["--tls-cert", "tls.pem", "--tls-key", "tls.key"]);
     let url = format!("https://{}", server.address);
     let curl = |path: &str| {

@@ -398,14 +398,14 @@ PHONE=$(phone devices '{{"name":"my phone"}}' | field token)
 PHRASE=$(phone phrases '{{}}' | field phrase)
 
 # The site pairs its user with that phone; the phone allows it, and gets the secret of its codes.
-toopher pairings/create user_name=jdoe pairing_phrase="$PHRASE"
+toopher pairings/create user_name=alice pairing_phrase="$PHRASE"
 SECRET=$(phone "pairings/$(waiting pairings | field id)/allow" '{{}}' | field secret)
 
 # Authenticate by a one-time password ...
-toopher authentication_requests/initiate user_name=jdoe action_name='log in' otp="$(oathtool --totp -b "$SECRET")"
+toopher authentication_requests/initiate user_name=alice action_name='log in' otp="$(oathtool --totp -b "$SECRET")"
 
 # ... or by the phone: ask, see what waits, and allow it.
-toopher authentication_requests/initiate user_name=jdoe action_name='log in'
+toopher authentication_requests/initiate user_name=alice action_name='log in'
 phone "requests/$(waiting requests | field id)/allow" '{{}}'
 
 "#,

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use subtle::ConstantTimeEq;
+
+use crate::oauth1::postback;
 
 use super::result::{Postback, PostbackAuthentication, PostbackFailure, PostbackPairing, PostbackUser};
 
@@ -73,10 +72,11 @@ pub(super) fn check<'a>(
         }
     }
     let signature = map.remove("toopher_sig").ok_or(PostbackError::Unsigned)?;
-    let fields = Fields(map);
-    if !fields.are_signed(secret, signature) {
+    let signed: Vec<(&str, &str)> = map.iter().map(|(name, value)| (*name, *value)).collect();
+    if !postback::is_signature(secret, &signed, signature) {
         return Err(PostbackError::WrongSignature);
     }
+    let fields = Fields(map);
     let timestamp = fields.get("timestamp").ok_or(PostbackError::Incomplete)?;
     let session = fields.get("session_token").ok_or(PostbackError::Incomplete)?;
     let digits = timestamp.bytes().all(|byte| byte.is_ascii_digit());
@@ -95,14 +95,6 @@ pub(super) fn check<'a>(
 }
 
 impl<'a> Fields<'a> {
-    /// HMAC-SHA1 under the bare secret, over the fields as a form. It is not OAuth's.
-    fn are_signed(&self, secret: &str, signature: &str) -> bool {
-        let Ok(signature) = BASE64.decode(signature.as_bytes()) else { return false };
-        let signed = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish();
-        let Ok(mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return false };
-        mac.chain_update(signed).verify_slice(&signature).is_ok()
-    }
-
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).copied()
     }
