@@ -244,14 +244,13 @@ async fn automate_here_and_only_here() {
         assert_eq!(outcome(&answer), WAITING, "{other:?}");
         site.post(&format!("authentication_requests/{}/cancel", id(&answer)), &[]).await;
     }
-    // By another name the cookie is still the terminal's.
-    let (_, renamed) = site
-        .initiate(
-            "jdoe",
-            &[("terminal_name", "new name"), ("requester_specified_terminal_id", "cookie"), ("action_name", "log in")],
-        )
-        .await;
-    assert_eq!((outcome(&renamed), &renamed["terminal"]["name"]), ((false, true, true), &json!("new name")));
+    // A rule is for a terminal of that name, too.
+    let renamed =
+        [("terminal_name", "new name"), ("requester_specified_terminal_id", "cookie"), ("action_name", "log in")];
+    let (_, renamed) = site.initiate("jdoe", &renamed).await;
+    assert_eq!((outcome(&renamed), &renamed["terminal"]["name"]), (WAITING, &json!("new name")));
+    site.post(&format!("authentication_requests/{}/cancel", id(&renamed)), &[]).await;
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), (false, true, true));
 
     let rules = phone.get("automations").await;
     assert_eq!(phone.post(&format!("automations/{}/remove", id(&rules[0])), json!({})).await.0, 200);
@@ -652,4 +651,174 @@ async fn a_lost_phone_is_reset_by_a_link() {
         site.post(&format!("pairings/{pairing}/generate_reset_link"), &[("security_question", "?")]).await.0,
         400
     );
+}
+
+#[tokio::test]
+async fn a_lock_is_on_every_door() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let here = [("terminal_name", "laptop"), ("terminal_name_extra", "cookie"), ("action_name", "log in")];
+    let (_, request) = site.initiate("jdoe", &here).await;
+    phone.post(&format!("requests/{}/allow", id(&request)), json!({ "automate": true })).await;
+    let (_, waiting) = site.initiate("jdoe", &[]).await;
+    for _ in 0..5 {
+        site.initiate("jdoe", &[("otp", "000000")]).await;
+    }
+    let code = phone.code(clock.now());
+    let by_code = [("otp", code.as_str())];
+    for parameters in [&here[..], &[], &by_code] {
+        assert_eq!(site.initiate("jdoe", parameters).await.0, 429, "{parameters:?}");
+    }
+    assert_eq!(phone.post(&format!("requests/{}/allow", id(&waiting)), json!({})).await.0, 429);
+    assert_eq!(site.post(&format!("authentication_requests/{}/otp_auth", id(&waiting)), &by_code).await.0, 429);
+    // The owner can still say no, and when the wait is over all is as before.
+    assert_eq!(phone.post(&format!("requests/{}/deny", id(&waiting)), json!({})).await.0, 200);
+    clock.advance(30);
+    assert_eq!(outcome(&site.initiate("jdoe", &here).await.1), (false, true, true));
+}
+
+#[tokio::test]
+async fn whom_a_call_is_about_is_said_once() {
+    let (site, clock) = site().await;
+    let (phone, bobs) = site.paired("bob").await;
+    site.paired("alice").await;
+    let code = phone.code(clock.now());
+    let both = |user| [("user_name", user), ("pairing_id", bobs.as_str()), ("otp", code.as_str())];
+    assert_eq!(site.post("authentication_requests/initiate", &both("alice")).await.0, 400);
+    assert_eq!(outcome(&site.post("authentication_requests/initiate", &both("bob")).await.1), GRANTED);
+}
+
+#[tokio::test]
+async fn a_disabled_user_and_an_ended_pairing_are_granted_nothing() {
+    let (site, clock) = site().await;
+    let (phone, pairing) = site.paired("jdoe").await;
+    let code = phone.code(clock.now());
+    for (path, parameter, undo) in [
+        ("users", ("disable_toopher_auth", "true"), Some(("disable_toopher_auth", "false"))),
+        ("pairings", ("deactivated", "true"), None),
+    ] {
+        let (_, request) = site.initiate("jdoe", &[]).await;
+        let subject = if path == "users" { id(&request["user"]) } else { &pairing };
+        site.post(&format!("{path}/{subject}"), &[parameter]).await;
+        let answer = format!("authentication_requests/{}", id(&request));
+        site.post(&format!("{answer}/otp_auth"), &[("otp", &code)]).await;
+        assert_eq!(phone.post(&format!("requests/{}/allow", id(&request)), json!({})).await.0, 409);
+        assert_eq!(outcome(&site.get(&answer).await.1), WAITING, "{path}");
+        if let Some(undo) = undo {
+            site.post(&format!("{path}/{subject}"), &[undo]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_was_forgotten_is_never_new_again() {
+    let clock = Clock::at(T);
+    let server = server(&clock).await;
+    let site = Site::new(&server, &clock).await;
+    let request = site.signed("GET", "users", &[]);
+    let again = || {
+        Request::get("/v1/users?")
+            .header("authorization", &request.headers()["authorization"])
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(site.send(again()).await.0, 200);
+    clock.advance(1000);
+    server.sweep().await.unwrap();
+    let wide = Site { app: server.clone().clock_window_of(Duration::from_secs(3600)).router(), ..site.clone() };
+    assert_eq!(wide.send(again()).await.0, 401);
+    clock.set(T);
+    assert_eq!(site.send(again()).await.0, 401);
+    server.refuse_earlier_calls().await.unwrap();
+}
+
+#[tokio::test]
+async fn parallel_requests_are_no_more_than_those_in_sequence_and_cancelling_buys_no_more() {
+    let (site, clock) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let burst = join_all((0..40).map(|_| site.initiate("jdoe", &[]))).await;
+    assert_eq!(burst.iter().filter(|(status, _)| *status == 200).count(), 5);
+    clock.advance(120);
+    let mut asked = 0;
+    for _ in 0..60 {
+        let (status, request) = site.initiate("jdoe", &[]).await;
+        if status == 200 {
+            asked += 1;
+            site.post(&format!("authentication_requests/{}/cancel", id(&request)), &[]).await;
+        }
+    }
+    assert_eq!(asked, 25);
+    // By a code the user still gets in.
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &phone.code(clock.now()))]).await.1), GRANTED);
+}
+
+#[tokio::test]
+async fn a_reset_ends_locks_and_printed_codes_too() {
+    let (site, clock) = site().await;
+    site.paired("jdoe").await;
+    let (_, list) = site.post("users/activate_next_otp_list", &[("user_name", "jdoe")]).await;
+    for _ in 0..5 {
+        site.initiate("jdoe", &[("otp", "000000")]).await;
+    }
+    site.post("users/reset", &[("name", "jdoe")]).await;
+    let (phone, _) = site.paired("jdoe").await;
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", list["otp_list"][0].as_str().unwrap())]).await.1), DENIED);
+    assert_eq!(outcome(&site.initiate("jdoe", &[("otp", &phone.code(clock.now()))]).await.1), GRANTED);
+}
+
+#[tokio::test]
+async fn terminals_are_what_a_person_named_and_rules_what_a_person_saw() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let unknown = [("terminal_name_extra", "evil")];
+    site.initiate("jdoe", &[("terminal_name_extra", "evil"), ("otp", "000000")]).await;
+    assert_eq!(site.initiate("jdoe", &unknown).await.1["error_code"], 706);
+    // A terminal that is given another discriminator while its request waits gets no rule by that.
+    let (_, request) = site.initiate("jdoe", &[("terminal_name", "pc"), ("terminal_name_extra", "mine")]).await;
+    site.post(&format!("user_terminals/{}", id(&request["terminal"])), &[("name_extra", "00000000")]).await;
+    let (_, answer) = phone.post(&format!("requests/{}/allow", id(&request)), json!({ "automate": true })).await;
+    assert_eq!((&answer["granted"], &answer["automated_from_now_on"]), (&json!(true), &json!(false)));
+    let public = [("terminal_name", "pc"), ("terminal_name_extra", "00000000")];
+    assert_eq!(outcome(&site.initiate("jdoe", &public).await.1), WAITING);
+}
+
+#[tokio::test]
+async fn a_flood_of_parameters_is_refused_before_it_costs() {
+    let (site, _) = site().await;
+    let request = Request::post(format!("/v1/users/create?{}", "a&".repeat(20_000)))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", "OAuth oauth_consumer_key=\"k\", oauth_nonce=\"n\", oauth_signature=\"s\", oauth_signature_method=\"HMAC-SHA1\", oauth_timestamp=\"1\"")
+        .body(Body::from("b&".repeat(32_000)));
+    assert_eq!(site.send(request.unwrap()).await.0, 401);
+}
+
+#[tokio::test]
+async fn the_router_can_be_mounted_anywhere() {
+    let clock = Clock::at(T);
+    let reading = clock.clone();
+    let server = tower_toopher::server::Server::in_memory(&format!("https://{HOST}/mfa"))
+        .await
+        .unwrap()
+        .clock(move || std::time::UNIX_EPOCH + reading.now());
+    let credentials = server.create_requester("my site").await.unwrap();
+    let app = axum::Router::new().nest("/mfa", server.router());
+    let base = tower_toopher::oauth1::BaseUri::new("https", HOST, "/mfa/v1/users").unwrap();
+    let header = tower_toopher::oauth1::sign::authorization(&credentials, "GET", &base, &[], "n", T);
+    let request = Request::get("/mfa/v1/users").header("authorization", header).body(Body::empty()).unwrap();
+    assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn addresses_that_a_program_could_misread_are_refused() {
+    let (site, _, sent) = with_messages().await;
+    for number in ["-oQ/tmp", "+1\n555", "555; rm", "tel:555", "\u{663}"] {
+        let sms = [("user_name", "jdoe"), ("phone_number", number)];
+        assert_eq!(site.post("pairings/create/sms", &sms).await.0, 400, "{number:?}");
+    }
+    let (_, pairing) = site.paired("jdoe").await;
+    for address in ["-t@x", "a@b\nBcc: c@d", "a b@c", "nobody", "@", "a@b@c"] {
+        let mail = [("reset_email", address)];
+        assert_eq!(site.post(&format!("pairings/{pairing}/send_reset_link"), &mail).await.0, 400, "{address:?}");
+    }
+    assert!(sent.lock().unwrap().is_empty());
 }

@@ -82,6 +82,8 @@ CREATE TABLE requests (
     user_id TEXT NOT NULL REFERENCES users (id),
     pairing_id TEXT REFERENCES pairings (id),
     terminal_id TEXT NOT NULL REFERENCES terminals (id),
+    -- The terminal's when the request was made: a rule is for that one.
+    discriminator TEXT NOT NULL,
     action_id TEXT NOT NULL REFERENCES actions (id),
     state TEXT NOT NULL CHECK (state IN ('pending', 'granted', 'denied', 'cancelled')),
     automated INTEGER NOT NULL DEFAULT 0,
@@ -102,6 +104,8 @@ CREATE TABLE automations (
     pairing_id TEXT NOT NULL REFERENCES pairings (id),
     terminal_id TEXT NOT NULL REFERENCES terminals (id),
     action_id TEXT NOT NULL REFERENCES actions (id),
+    -- A rule is for a terminal of this name.
+    terminal_name TEXT NOT NULL,
     allow INTEGER NOT NULL,
     created INTEGER NOT NULL,
     UNIQUE (pairing_id, terminal_id, action_id)
@@ -121,6 +125,10 @@ CREATE TABLE nonces (
     PRIMARY KEY (consumer_key, timestamp, nonce)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX nonces_by_age ON nonces (timestamp);
+
+-- Calls signed before this have had their nonces forgotten, and are refused.
+CREATE TABLE nonces_forgotten (before INTEGER NOT NULL) STRICT;
+INSERT INTO nonces_forgotten (before) VALUES (0);
 
 -- The guard: spent steps and failures. A user here is whatever the application calls one.
 CREATE TABLE spent_steps (

@@ -15,6 +15,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use clap::{Args, Parser, Subcommand};
 use http::StatusCode;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tower_toopher::oauth1::{BaseUri, Credentials, sign};
 use tower_toopher::server::{Message, SealingKey, Server};
@@ -24,6 +25,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// How often what is over is removed from the database.
 const SWEEP: Duration = Duration::from_secs(300);
+/// How long the headers of a request may take.
+const HEADER_TIME: Duration = Duration::from_secs(10);
 /// How long a message may take.
 const MESSAGE_TIME: Duration = Duration::from_secs(20);
 /// How long requests under way may take once the program is told to stop.
@@ -163,12 +166,6 @@ struct Sign {
     path: String,
     /// The parameters, each as name=value, as they will be sent
     parameters: Vec<String>,
-    #[arg(long, env = "TOOPHER_BASE_URL", hide = true)]
-    base_url: String,
-    #[arg(long, env = "TOOPHER_CONSUMER_KEY", hide = true)]
-    consumer_key: String,
-    #[arg(long, env = "TOOPHER_CONSUMER_SECRET", hide = true, hide_env_values = true)]
-    consumer_secret: String,
 }
 
 /// What the file may say.
@@ -237,6 +234,12 @@ async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Serv
     };
     let key_file = or(&common.key_file, &config.key_file, "toopher.key");
     let database = or(&common.database, &config.database, "toopher.sqlite");
+    #[cfg(unix)]
+    if std::fs::metadata(&key_file)
+        .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o77 != 0)
+    {
+        tracing::warn!(file = %key_file.display(), "others can read the key: chmod 600 it");
+    }
     let key = std::fs::read_to_string(&key_file)
         .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", key_file.display()))?;
     let key = SealingKey::parse(&key).map_err(|error| format!("{}: {error}", key_file.display()))?;
@@ -261,6 +264,8 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
         let base_url = from_outside.map(|url| url.trim_end_matches('/').trim_end_matches("/v1").to_owned());
         let public_url = public_url.or(base_url).unwrap_or(default);
         let server = Server::in_memory(&public_url).await?;
+        // What was answered before a restart is not known any more.
+        server.refuse_earlier_calls().await?;
         demo(&server, &public_url).await?;
         server
     } else {
@@ -280,11 +285,25 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     let app = app(server).into_make_service();
     tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "listening");
     match tls {
-        None => axum_server::from_tcp(listener)?.handle(handle).serve(app).await?,
-        Some(tls) => axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(app).await?,
+        None => {
+            let mut http = axum_server::from_tcp(listener)?.handle(handle);
+            patient_but_not_for_ever(http.http_builder());
+            http.serve(app).await?;
+        }
+        Some(tls) => {
+            let mut https = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            patient_but_not_for_ever(https.http_builder());
+            https.serve(app).await?;
+        }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A client that does not finish its headers is not waited for.
+fn patient_but_not_for_ever(http: &mut hyper_util::server::conn::auto::Builder<TokioExecutor>) {
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIME).keep_alive_timeout(HEADER_TIME);
 }
 
 /// Has a program send a message. It is given no shell, and the address as one argument.
@@ -301,10 +320,14 @@ async fn send(program: PathBuf, message: Message) -> Result<(), Failure> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(text.as_bytes()).await?;
-    }
-    let status = tokio::time::timeout(MESSAGE_TIME, child.wait()).await.map_err(|_| "the message took too long")??;
+    let sent = tokio::time::timeout(MESSAGE_TIME, async {
+        if let Some(mut input) = child.stdin.take() {
+            // A program may end well without reading all of it.
+            input.write_all(text.as_bytes()).await.ok();
+        }
+        child.wait().await
+    });
+    let status = sent.await.map_err(|_| "the message took too long")??;
     if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", program.display()).into()) }
 }
 
@@ -424,7 +447,7 @@ async fn requester(server: &Server, command: RequesterCommand) -> Result<(), Fai
         RequesterCommand::List => {
             for requester in server.requesters().await? {
                 let state = if requester.revoked { "revoked" } else { "active" };
-                say(&format!("{}\t{state}\t{}\n", requester.consumer_key, requester.name))?;
+                say(&format!("{}\t{state}\t{}\n", requester.consumer_key, requester.name.escape_debug()))?;
             }
             Ok(())
         }
@@ -440,7 +463,12 @@ async fn user(server: &Server, command: UserCommand) -> Result<(), Failure> {
         UserCommand::List { key } => {
             for user in server.users(&key).await? {
                 let state = if user.enabled { "enabled" } else { "disabled" };
-                say(&format!("{}\t{state}\t{} pairings\t{}\n", user.id, user.active_pairings, user.name))?;
+                say(&format!(
+                    "{}\t{state}\t{} pairings\t{}\n",
+                    user.id,
+                    user.active_pairings,
+                    user.name.escape_debug()
+                ))?;
             }
             Ok(())
         }
@@ -455,7 +483,9 @@ fn found(found: bool, otherwise: &str) -> Result<(), Failure> {
 }
 
 fn sign_call(call: &Sign) -> Result<String, Failure> {
-    let url: http::Uri = format!("{}/{}", call.base_url.trim_end_matches('/'), call.path).parse()?;
+    // From the environment alone: what stands on the command line, everybody on the machine can read.
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("please set {name}"));
+    let url: http::Uri = format!("{}/{}", variable("TOOPHER_BASE_URL")?.trim_end_matches('/'), call.path).parse()?;
     let authority = url.authority().ok_or("TOOPHER_BASE_URL has no host")?.as_str();
     let base = BaseUri::new(url.scheme_str().unwrap_or_default(), authority, url.path())?;
     let split = |parameter: &'_ String| -> Result<(String, String), Failure> {
@@ -464,7 +494,7 @@ fn sign_call(call: &Sign) -> Result<String, Failure> {
     };
     let parameters: Vec<(String, String)> = call.parameters.iter().map(split).collect::<Result<_, _>>()?;
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let credentials = Credentials::new(call.consumer_key.as_str(), call.consumer_secret.as_str())?;
+    let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let method = call.method.to_ascii_uppercase();
     let header = sign::authorization(&credentials, &method, &base, &parameters, &sign::nonce()?, now);

@@ -6,6 +6,9 @@ use super::header;
 use super::{BaseUri, Signable};
 
 const MAX_NONCE: usize = 256;
+/// The most parameters of a request, in all places: what is done with them before the signature is known to be right
+/// grows faster than their number.
+const MAX_PARAMETERS: usize = 256;
 /// Twelve digits of seconds last for thirty thousand years.
 const MAX_TIMESTAMP_DIGITS: usize = 12;
 
@@ -41,6 +44,11 @@ impl OauthRequest {
         let header = headers.next().transpose().map_err(|_| CheckError::MalformedHeader)?.unwrap_or_default();
         if headers.next().is_some() {
             return Err(CheckError::MalformedHeader);
+        }
+        let pairs = |encoded: &[u8]| encoded.iter().filter(|&&b| b == b'&').count();
+        let count = header.len() + pairs(query.unwrap_or_default().as_bytes()) + pairs(form.unwrap_or_default());
+        if count > MAX_PARAMETERS {
+            return Err(CheckError::TooMany);
         }
         let decode = |encoded: &[u8]| form_urlencoded::parse(encoded).into_owned().collect();
         let mut request = Self {
@@ -169,6 +177,8 @@ pub enum CheckError {
     MalformedHeader,
     /// Another signature method or version, or a token.
     Unsupported,
+    /// There are more than 256 parameters.
+    TooMany,
     /// The nonce is empty, or very long.
     BadNonce,
     /// The timestamp is no number of seconds.
@@ -182,6 +192,7 @@ impl fmt::Display for CheckError {
             Self::Repeated => "an OAuth parameter is there twice",
             Self::MalformedHeader => "the Authorization header is malformed",
             Self::Unsupported => "only HMAC-SHA1 and version 1.0 without a token are supported",
+            Self::TooMany => "the request has more than 256 parameters",
             Self::BadNonce => "the OAuth nonce is empty or too long",
             Self::BadTimestamp => "the OAuth timestamp is no number of seconds",
         })

@@ -33,6 +33,7 @@ impl ApiError {
     pub(super) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, 404, "There is nothing by this name.");
     pub(super) const NOT_ALLOWED: Self =
         Self::new(StatusCode::METHOD_NOT_ALLOWED, 405, "This method is not allowed here.");
+    pub(super) const TOO_SLOW: Self = Self::new(StatusCode::REQUEST_TIMEOUT, 408, "The request body took too long.");
     pub(super) const TOO_LARGE: Self = Self::new(StatusCode::PAYLOAD_TOO_LARGE, 413, "The request body is too large.");
     pub(super) const NO_FORM: Self = Self::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -4,6 +4,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::error::ApiError;
 use super::{Server, place};
+use crate::store::{Admission, SqliteStore};
 use crate::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp};
 use crate::{DenyReason, Factor, Otp, UserId, Verdict};
 
@@ -64,10 +65,22 @@ impl Server {
         }
     }
 
+    /// Refuses every other way in while the user's one-time passwords are: a lock that is on one door only is none.
+    pub(super) async fn refuse_if_locked(&self, user: &str) -> Result<(), ApiError> {
+        let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
+        let now = std::time::Duration::from_secs(self.now()?);
+        match SqliteStore::on(self.database.clone()).peek(&user, &self.throttle, now).await? {
+            Admission::Admitted => Ok(()),
+            Admission::Throttled { retry_after } => Err(ApiError::too_many(Some(retry_after))),
+            Admission::LockedOut => Err(ApiError::too_many(None)),
+        }
+    }
+
     async fn enabled_pairings(&self, user: &str, pairing: Option<&str>) -> Result<Vec<Pairing>, ApiError> {
         let rows = sqlx::query(
-            "SELECT id, sealed_secret FROM pairings
-             WHERE user_id = ?1 AND state = 'enabled' AND (?2 IS NULL OR id = ?2) ORDER BY created, id",
+            "SELECT p.id, p.sealed_secret FROM pairings p JOIN users u ON u.id = p.user_id
+             WHERE p.user_id = ?1 AND u.enabled AND p.state = 'enabled' AND (?2 IS NULL OR p.id = ?2)
+             ORDER BY p.created, p.id",
         )
         .bind(user)
         .bind(pairing)

@@ -19,7 +19,7 @@
 //!
 //! What every answer rests on:
 //!
-//! - A call is signed (OAuth 1.0a), near in time, and its nonce new; else 401, whatever else is wrong with it.
+//! - A call is signed (OAuth 1.0a), near in time, and its nonce new; else 401, unless it cannot even be read.
 //! - Requesters never see each other's users, pairings, terminals or requests: what is another's does not exist.
 //! - One-time passwords are checked by [`TotpVerifier`]: spent once, counted before they are verified.
 //! - A decision is one statement of the database that finds the request still waiting; the first one stands.
@@ -47,6 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::middleware::map_request;
 use axum::routing::{get, post};
 use data_encoding::HEXLOWER;
 use http::request::Parts;
@@ -70,7 +71,8 @@ const REQUEST_LIFETIME: u64 = 120;
 /// How many devices may lag behind before they are told to look for themselves.
 const EVENTS: usize = 256;
 /// How long decided requests are kept.
-const KEEP_REQUESTS: u64 = 30 * 24 * 60 * 60;
+const KEEP_REQUESTS: i64 = 30 * DAY;
+const DAY: i64 = 24 * 60 * 60;
 
 /// The server: its database, its keys, its address. Clones share it.
 #[derive(Clone)]
@@ -81,6 +83,7 @@ pub struct Server {
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     clock_window: Duration,
     messenger: Option<Arc<message::Messenger>>,
+    throttle: Throttle,
 }
 
 struct Shared {
@@ -128,7 +131,8 @@ pub struct UserSummary {
 impl Server {
     /// Opens the database at `path`, and makes it if there is none.
     ///
-    /// `public_url` is the address as clients write it, scheme, host, port and path, without the `/v1`: what they sign.
+    /// `public_url` is the address as clients write it, without the `/v1`: scheme, host, port, and the path that the
+    /// router is mounted under. It is what they sign.
     /// Behind a proxy it is the proxy's. It is never guessed from a request, where anybody can write what they like.
     ///
     /// # Errors
@@ -154,7 +158,15 @@ impl Server {
         let verifier = TotpVerifier::new(codes)?.store(SqliteStore::on(database.clone())).window(Window::new(2, 2)?);
         let shared = Arc::new(Shared { seal, public, events: broadcast::Sender::new(EVENTS) });
         let clock = Arc::new(SystemTime::now);
-        Ok(Self { database, shared, verifier, clock, clock_window: Duration::from_secs(300), messenger: None })
+        Ok(Self {
+            database,
+            shared,
+            verifier,
+            clock,
+            clock_window: Duration::from_secs(300),
+            messenger: None,
+            throttle: Throttle::default(),
+        })
     }
 
     /// Sets the clock. Default: `SystemTime::now`.
@@ -171,7 +183,8 @@ impl Server {
 
     /// Sets how far a call's timestamp may be from the server's time. Default: 300 seconds.
     ///
-    /// Nonces are remembered for as long, so a wide window costs room; it opens nothing.
+    /// Nonces are remembered for as long, so a wide window costs room. Calls whose nonces have been forgotten under a
+    /// narrower one stay refused.
     #[must_use]
     pub fn clock_window_of(mut self, window: Duration) -> Self {
         self.clock_window = window;
@@ -182,6 +195,7 @@ impl Server {
     #[must_use]
     pub fn throttle(mut self, throttle: Throttle) -> Self {
         self.verifier = self.verifier.throttle(throttle);
+        self.throttle = throttle;
         self
     }
 
@@ -227,6 +241,7 @@ impl Server {
             .nest("/phone/v1", phone::router())
             .fallback(async || ApiError::NOT_FOUND)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
+            .layer(map_request(record_path))
             .with_state(self.clone())
     }
 
@@ -382,14 +397,55 @@ impl Server {
         // A nonce matters as long as its timestamp is accepted, and a little longer.
         let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
         for (statement, limit) in [
-            ("DELETE FROM nonces WHERE timestamp < ?", now.saturating_sub(window.saturating_add(60))),
-            ("DELETE FROM phrases WHERE expires < ?", now),
+            // Used and old phrases stay for a day, so that none is dealt to another phone while a person still has it
+            // in mind.
+            ("DELETE FROM phrases WHERE expires < ?", now.saturating_sub(DAY)),
+            ("DELETE FROM pairings WHERE state = 'pending' AND device_id IS NULL AND claim_expires < ?", now),
+            (
+                "DELETE FROM devices WHERE created < ? AND id NOT IN (SELECT device_id FROM phrases)
+                    AND id NOT IN (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)",
+                now.saturating_sub(DAY),
+            ),
             ("DELETE FROM web_sessions WHERE expires < ?", now),
             ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
-            ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS.cast_signed())),
+            ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS)),
+            (
+                "DELETE FROM terminals WHERE modified < ? AND id NOT IN (SELECT terminal_id FROM requests)
+                    AND id NOT IN (SELECT terminal_id FROM automations)",
+                now.saturating_sub(KEEP_REQUESTS),
+            ),
+            (
+                "DELETE FROM actions WHERE created < ? AND id NOT IN (SELECT action_id FROM requests)
+                    AND id NOT IN (SELECT action_id FROM automations)",
+                now.saturating_sub(KEEP_REQUESTS),
+            ),
         ] {
             sqlx::query(statement).bind(limit).execute(self.pool()).await?;
         }
+        self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await
+    }
+
+    /// Refuses calls that were signed before now: for a server that does not know which of them it has answered, as one
+    /// in memory after a restart.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, or the clock stands before 1970.
+    pub async fn refuse_earlier_calls(&self) -> Result<(), ServerError> {
+        let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
+        self.refuse_signed_before(now).await
+    }
+
+    /// Forgets the nonces of calls signed before `limit`, and never answers such a call again, whatever the clock and
+    /// the window become.
+    async fn refuse_signed_before(&self, limit: i64) -> Result<(), ServerError> {
+        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("UPDATE nonces_forgotten SET before = max(before, ?)")
+            .bind(limit)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM nonces WHERE timestamp < ?").bind(limit).execute(&mut *transaction).await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -428,11 +484,9 @@ impl Server {
         self.clock_window.as_secs()
     }
 
-    /// The address that the client has signed, if it can be one. The path is the one that was asked for, before any
-    /// router took a part of it away.
+    /// The address that the client has signed, if it can be one.
     fn base_uri(&self, parts: &Parts) -> Option<BaseUri> {
-        let original = parts.extensions.get::<axum::extract::OriginalUri>();
-        let path = original.map_or(parts.uri.path(), |uri| uri.0.path());
+        let ApiPath(path) = parts.extensions.get()?;
         let public = &self.shared.public;
         BaseUri::new(&public.scheme, &public.authority, &format!("{}{path}", public.prefix)).ok()
     }
@@ -444,6 +498,16 @@ impl Server {
             let _ = self.shared.events.send(device.into());
         }
     }
+}
+
+/// The path within this API, whatever it is mounted under, and before its own routers take parts of it away.
+#[derive(Clone)]
+struct ApiPath(String);
+
+async fn record_path(mut request: axum::extract::Request) -> axum::extract::Request {
+    let path = ApiPath(request.uri().path().to_owned());
+    request.extensions_mut().insert(path);
+    request
 }
 
 impl PublicUrl {

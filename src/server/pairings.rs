@@ -44,12 +44,14 @@ impl Server {
 
     /// Uses a phrase up, and makes a pairing with the phone that shows it, if one does.
     pub(super) async fn pair_by_phrase(&self, user: &str, phrase: &str) -> Result<Option<String>, ApiError> {
-        let device: Option<String> =
-            sqlx::query_scalar("DELETE FROM phrases WHERE phrase = ? AND expires > ? RETURNING device_id")
-                .bind(super::phone::normal(phrase))
-                .bind(self.now_i64()?)
-                .fetch_optional(self.pool())
-                .await?;
+        let device: Option<String> = sqlx::query_scalar(
+            "UPDATE phrases SET expires = ?1 WHERE phrase = ?2 AND expires > ?1 RETURNING device_id",
+        )
+        .bind(self.now_i64()?)
+        .bind(super::phone::normal(phrase))
+        .fetch_all(self.pool())
+        .await?
+        .pop();
         match device {
             None => Ok(None),
             Some(device) => self.new_pairing(user, Some(&device), None).await.map(Some),
@@ -103,11 +105,15 @@ pub(super) async fn create_qr(State(server): State<Server>, call: Signed) -> Res
 /// Pairs with the phone that opens the link in a text message.
 pub(super) async fn create_sms(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let number = call.params.require(&["phone_number"])?.to_owned();
+    if !number.bytes().all(|b| b.is_ascii_digit() || b"+ ()-.".contains(&b)) || number.starts_with('-') {
+        return Err(ApiError::bad_request("A phone number is digits, and may begin with +."));
+    }
     let name = call.params.require(&["user_name"])?;
     server.can_send()?;
     let user = server.user_named(&call.requester_id, name).await?;
     let claim = token()?;
     let id = server.new_pairing(&user.user_id, None, Some(&claim)).await?;
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public);
     server.send(Message::Sms { number, text }).await?;
     server.answer_pairing(&call.requester_id, &id).await

@@ -26,6 +26,10 @@ use super::pairings::{digest, token};
 use super::{Server, new_id};
 use crate::random;
 
+/// How many phones are registered at the most without being paired; they are removed after a day.
+const MAX_UNPAIRED: i64 = 10_000;
+/// How many phrases a phone gets in a day.
+const MAX_PHRASES: i64 = 100;
 /// How long a phrase can be used.
 const PHRASE_LIFETIME: i64 = 300;
 const MAX_DEVICE_NAME: usize = 200;
@@ -132,31 +136,46 @@ async fn register(
         return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes."));
     }
     let (id, token) = (new_id(), token()?);
-    sqlx::query("INSERT INTO devices (id, name, token_digest, created) VALUES (?, ?, ?, ?)")
-        .bind(&id)
-        .bind(&name)
-        .bind(digest(&token))
-        .bind(server.now_i64()?)
-        .execute(server.pool())
-        .await?;
+    // Anybody may register, so what that takes is bounded.
+    let registered = sqlx::query(
+        "INSERT INTO devices (id, name, token_digest, created) SELECT ?, ?, ?, ? WHERE
+            (SELECT count(*) FROM devices WHERE id NOT IN
+                (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)) < ?",
+    )
+    .bind(&id)
+    .bind(&name)
+    .bind(digest(&token))
+    .bind(server.now_i64()?)
+    .bind(MAX_UNPAIRED)
+    .execute(server.pool())
+    .await?
+    .rows_affected();
+    if registered == 0 {
+        return Err(ApiError::too_many(None));
+    }
     Ok(Json(json!({ "id": id, "name": name, "token": token })))
 }
 
 /// A new phrase, in place of the device's last.
 async fn new_phrase(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
-    let expires = server.now_i64()?.saturating_add(PHRASE_LIFETIME);
-    sqlx::query("DELETE FROM phrases WHERE device_id = ?").bind(&device.id).execute(server.pool()).await?;
+    let now = server.now_i64()?;
+    let expires = now.saturating_add(PHRASE_LIFETIME);
+    sqlx::query("UPDATE phrases SET expires = ?1 WHERE device_id = ?2 AND expires > ?1")
+        .bind(now)
+        .bind(&device.id)
+        .execute(server.pool())
+        .await?;
     for _ in 0..20 {
-        let mut random = [0; 3];
+        let mut random = [0; 4];
         random::fill(&mut random)?;
         let pick = |words: [&'static str; 64], at: usize| words[usize::from(random[at] % 64)];
-        let phrase = [pick(ADJECTIVES, 0), pick(ADJECTIVES, 1), pick(NOUNS, 2)].join(" ");
-        // One that another phone shows at the moment is taken.
+        let phrase = [pick(ADJECTIVES, 0), pick(NOUNS, 1), pick(ADJECTIVES, 2), pick(NOUNS, 3)].join(" ");
+        // One that another phone has shown within a day is taken: a person may still have it in mind.
         let taken = sqlx::query(
-            "INSERT INTO phrases (phrase, device_id, expires) VALUES (?1, ?2, ?3) ON CONFLICT (phrase) DO UPDATE SET
-             device_id = excluded.device_id, expires = excluded.expires WHERE phrases.expires <= ?4",
+            "INSERT OR IGNORE INTO phrases (phrase, device_id, expires)
+             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM phrases WHERE device_id = ?2) < ?4",
         );
-        let taken = taken.bind(&phrase).bind(&device.id).bind(expires).bind(expires - PHRASE_LIFETIME);
+        let taken = taken.bind(&phrase).bind(&device.id).bind(expires).bind(MAX_PHRASES);
         if taken.execute(server.pool()).await?.rows_affected() > 0 {
             return Ok(Json(json!({ "phrase": phrase, "expires": expires })));
         }
@@ -183,8 +202,9 @@ async fn claim(
     .bind(&device.id)
     .bind(now)
     .bind(digest(&body(claim)?.claim))
-    .fetch_optional(server.pool())
-    .await?;
+    .fetch_all(server.pool())
+    .await?
+    .pop();
     Ok(Json(json!({ "id": id.ok_or(ApiError::NOT_FOUND)? })))
 }
 
@@ -218,8 +238,9 @@ async fn allow_pairing(State(server): State<Server>, Id(id): Id, device: Device)
     .bind(server.now_i64()?)
     .bind(&id)
     .bind(&device.id)
-    .fetch_optional(server.pool())
-    .await?;
+    .fetch_all(server.pool())
+    .await?
+    .pop();
     let secret = server.pairing_secret(&id, &sealed.ok_or(ApiError::NOT_FOUND)?)?;
     Ok(Json(json!({
         "id": id,
@@ -264,38 +285,51 @@ impl Server {
     }
 
     async fn answer(&self, device: &Device, id: &str, allow: bool, automate: bool) -> Result<Json<Value>, ApiError> {
-        // Whose it is, and that the pairing is still good, is part of the statement that decides.
         let now = self.now_i64()?;
+        if allow {
+            let user: Option<String> = sqlx::query_scalar("SELECT user_id FROM requests WHERE id = ?")
+                .bind(id)
+                .fetch_optional(self.pool())
+                .await?;
+            self.refuse_if_locked(&user.ok_or(ApiError::DECIDED)?).await?;
+        }
         let state = if allow { "granted" } else { "denied" };
         let reason = if allow { "" } else { "The request was denied on the phone." };
+        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
+        // Whose it is, and that the pairing is still good, is part of the statement that decides.
         let decided = sqlx::query(
             "UPDATE requests SET state = ?1, reason = ?2, modified = ?3
              WHERE id = ?4 AND state = 'pending' AND expires > ?3 AND pairing_id IN
                 (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
-                 WHERE p.device_id = ?5 AND p.state = 'enabled' AND u.enabled)
-             RETURNING pairing_id, terminal_id, action_id, automation_allowed,
-                (SELECT discriminator <> '' FROM terminals t WHERE t.id = terminal_id) AS told_apart",
+                 WHERE p.device_id = ?5 AND p.state = 'enabled' AND u.enabled)",
         );
         let decided = decided.bind(state).bind(reason).bind(now).bind(id).bind(&device.id);
-        let row = decided.fetch_optional(self.pool()).await?.ok_or(ApiError::DECIDED)?;
-        // A terminal that is known by its name alone can be claimed by anybody who guesses it.
-        let automate = automate && row.try_get("automation_allowed")? && row.try_get("told_apart")?;
+        if decided.execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Err(ApiError::DECIDED);
+        }
+        // Only for a terminal that is told apart by more than its name, which anybody can guess, and only if that is
+        // still what it was when the request was made.
+        let mut automated = 0;
         if automate {
-            sqlx::query(
-                "INSERT INTO automations (id, pairing_id, terminal_id, action_id, allow, created) VALUES (?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (pairing_id, terminal_id, action_id) DO UPDATE SET allow = excluded.allow",
+            automated = sqlx::query(
+                "INSERT INTO automations (id, pairing_id, terminal_id, action_id, terminal_name, allow, created)
+                 SELECT ?1, r.pairing_id, r.terminal_id, r.action_id, t.name, ?2, ?3 FROM requests r
+                 JOIN terminals t ON t.id = r.terminal_id WHERE r.id = ?4 AND r.automation_allowed
+                    AND t.discriminator = r.discriminator AND t.discriminator <> ''
+                 ON CONFLICT (pairing_id, terminal_id, action_id)
+                    DO UPDATE SET allow = excluded.allow, terminal_name = excluded.terminal_name",
             )
             .bind(new_id())
-            .bind(row.try_get::<&str, _>("pairing_id")?)
-            .bind(row.try_get::<&str, _>("terminal_id")?)
-            .bind(row.try_get::<&str, _>("action_id")?)
             .bind(allow)
             .bind(now)
-            .execute(self.pool())
-            .await?;
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
         }
+        transaction.commit().await?;
         self.notify(Some(&device.id));
-        Ok(Json(json!({ "id": id, "granted": allow, "automated_from_now_on": automate })))
+        Ok(Json(json!({ "id": id, "granted": allow, "automated_from_now_on": automated > 0 })))
     }
 }
 

@@ -14,12 +14,17 @@ use super::{REQUEST_LIFETIME, Server, new_id, terminals};
 
 /// How many requests of one user wait at once: more is not a person who logs in.
 const MAX_WAITING: i64 = 5;
+/// How many are made for one user within ten minutes, whatever became of them: a phone that keeps asking wears its
+/// owner out.
+const MAX_RECENT: i64 = 30;
+const RECENT: i64 = 600;
 
 /// What is known of a request before it is made.
 struct New<'a> {
     user: &'a str,
     pairing: Option<&'a str>,
     terminal: &'a str,
+    discriminator: &'a str,
     action: &'a str,
     state: &'static str,
     automated: bool,
@@ -44,12 +49,16 @@ impl Server {
         Ok(Json(self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?.json()))
     }
 
+    /// Makes a request, in one statement that counts those that there are.
     async fn new_request(&self, new: New<'_>) -> Result<String, ApiError> {
         let (id, now) = (new_id(), self.now_i64()?);
-        sqlx::query(
+        let made = sqlx::query(
             "INSERT INTO requests (id, user_id, pairing_id, terminal_id, action_id, state, automated, totp_valid, reason,
-                automation_allowed, challenge_required, expires, created, modified)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+                automation_allowed, challenge_required, expires, created, modified, discriminator)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14
+             WHERE ?6 <> 'pending' OR (
+                (SELECT count(*) FROM requests WHERE user_id = ?2 AND state = 'pending' AND expires > ?13) < ?15
+                AND (SELECT count(*) FROM requests WHERE user_id = ?2 AND created > ?16) < ?17)",
         )
         .bind(&id)
         .bind(new.user)
@@ -64,8 +73,16 @@ impl Server {
         .bind(new.challenge_required)
         .bind(now.saturating_add(REQUEST_LIFETIME.cast_signed()))
         .bind(now)
+        .bind(new.discriminator)
+        .bind(MAX_WAITING)
+        .bind(now.saturating_sub(RECENT))
+        .bind(MAX_RECENT)
         .execute(self.pool())
-        .await?;
+        .await?
+        .rows_affected();
+        if made == 0 {
+            return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
+        }
         Ok(id)
     }
 
@@ -75,14 +92,15 @@ impl Server {
              ON CONFLICT (requester_id, name) DO UPDATE SET name = name RETURNING id",
         );
         let id = id.bind(new_id()).bind(requester).bind(name).bind(self.now_i64()?);
-        Ok(id.fetch_one(self.pool()).await?)
+        id.fetch_all(self.pool()).await?.pop().ok_or(ApiError::NOT_FOUND)
     }
 
     /// What a rule of the user's phone answers by itself.
     async fn automation(&self, pairing: &str, terminal: &str, action: &str) -> Result<Option<bool>, ApiError> {
         let rule = sqlx::query_scalar(
             "SELECT m.allow FROM automations m JOIN terminals t ON t.id = m.terminal_id
-             WHERE m.pairing_id = ? AND m.terminal_id = ? AND m.action_id = ? AND t.discriminator <> ''",
+             WHERE m.pairing_id = ? AND m.terminal_id = ? AND m.action_id = ? AND t.discriminator <> ''
+                AND m.terminal_name = t.name",
         );
         Ok(rule.bind(pairing).bind(terminal).bind(action).fetch_optional(self.pool()).await?)
     }
@@ -98,7 +116,8 @@ impl Server {
         let now = self.now_i64()?;
         let decided = sqlx::query(
             "UPDATE requests SET state = ?1, totp_valid = ?2, reason = ?3, modified = ?4
-             WHERE id = ?5 AND state = 'pending' AND expires > ?4",
+             WHERE id = ?5 AND state = 'pending' AND expires > ?4 AND (?1 <> 'granted' OR pairing_id IN
+                (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id WHERE p.state = 'enabled' AND u.enabled))",
         );
         let decided = decided.bind(state).bind(totp_valid).bind(reason).bind(now).bind(id);
         Ok(decided.execute(self.pool()).await?.rows_affected() > 0)
@@ -108,6 +127,10 @@ impl Server {
     async fn subject(&self, call: &Signed) -> Result<Subject, ApiError> {
         if let Some(id) = call.params.get(&["pairing_id"])? {
             let pairing = self.pairing(&call.requester_id, id).await?.ok_or(ApiError::NO_PAIRING)?;
+            // Two names for whom it is about must agree: the site may go by either.
+            if call.params.get(&["user_name"])?.is_some_and(|name| name != pairing.user.name()) {
+                return Err(ApiError::bad_request("The pairing is not that user's."));
+            }
             if !pairing.user.user_enabled {
                 return Err(ApiError::USER_DISABLED);
             }
@@ -163,12 +186,14 @@ pub(super) struct Ask<'a> {
 impl Server {
     /// Makes a request that waits for the phone, or is answered by what was automated on it. Returns its id.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<String, ApiError> {
+        self.refuse_if_locked(ask.user).await?;
         let terminal = self.terminal_of(ask.user, ask.terminal_name, ask.discriminator).await?;
         let action = self.action_named(ask.requester, ask.action).await?;
         let mut new = New {
             user: ask.user,
             pairing: Some(ask.pairing),
             terminal: &terminal,
+            discriminator: ask.discriminator,
             action: &action,
             state: "pending",
             automated: false,
@@ -183,15 +208,6 @@ impl Server {
         {
             (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
             return self.new_request(new).await;
-        }
-        let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM requests WHERE user_id = ? AND state = 'pending' AND expires > ?")
-                .bind(ask.user)
-                .bind(self.now_i64()?)
-                .fetch_one(self.pool())
-                .await?;
-        if waiting >= MAX_WAITING {
-            return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
         }
         let id = self.new_request(new).await?;
         self.notify(ask.device);
@@ -238,6 +254,7 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
             user,
             pairing: Some(&subject.pairing),
             terminal: &terminal,
+            discriminator,
             action: &action,
             state,
             automated: false,

@@ -15,7 +15,7 @@ use super::id::Id;
 use super::message::Message;
 use super::pairings::{digest, token};
 use super::params::Params;
-use super::signed::Signed;
+use super::signed::{Signed, read};
 
 /// How long a link works.
 const LINK_LIFETIME: i64 = 24 * 60 * 60;
@@ -41,7 +41,7 @@ impl Server {
         .bind(digest(&token))
         .bind(expires)
         .bind(question)
-        .bind(answer.map(|answer| answer_digest(id, answer)))
+        .bind(answer.map(|answer| self.answer_digest(id, answer)))
         .bind(TRIES)
         .bind(id)
         .execute(self.pool())
@@ -61,9 +61,12 @@ impl Server {
     }
 }
 
-/// People answer in other letters, and with other spaces, than they once did. The pairing is the salt.
-fn answer_digest(pairing: &str, answer: &str) -> Vec<u8> {
-    digest(&format!("{pairing} {}", super::phone::normal(answer)))
+impl Server {
+    /// People answer in other letters, and with other spaces, than they once did. Under the key, since an answer can be
+    /// guessed from its plain digest.
+    fn answer_digest(&self, pairing: &str, answer: &str) -> Vec<u8> {
+        self.seal().digest(&format!("answer for pairing {pairing}: {}", super::phone::normal(answer)))
+    }
 }
 
 pub(super) async fn generate_link(
@@ -76,6 +79,12 @@ pub(super) async fn generate_link(
 
 pub(super) async fn send_link(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
     let address = call.params.require(&["reset_email"])?.to_owned();
+    if address.matches('@').count() != 1
+        || address.starts_with(['-', '@'])
+        || address.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
+        return Err(ApiError::bad_request("That is no mail address."));
+    }
     server.can_send()?;
     let link = server.reset_link(&call, &id).await?;
     let text = format!("If you have lost the phone that you log in with, open this link to end its pairing: {link}");
@@ -98,7 +107,7 @@ pub(super) async fn submit(
     Id(id): Id,
     request: axum::extract::Request,
 ) -> Result<Response, ApiError> {
-    let body = axum::body::to_bytes(request.into_body(), MAX_FORM).await.map_err(|_| ApiError::TOO_LARGE)?;
+    let body = read(request.into_body(), MAX_FORM).await?;
     let params = Params::read("", &body);
     let token = params.get(&["reset_authorization"])?.unwrap_or_default();
     let Some(question) = server.reset_question(&id, token).await? else {
@@ -111,11 +120,12 @@ pub(super) async fn submit(
     )
     .bind(&id)
     .bind(digest(token))
-    .fetch_optional(server.pool())
-    .await?;
+    .fetch_all(server.pool())
+    .await?
+    .pop();
     let Some(counted) = counted else { return Ok(html(StatusCode::NOT_FOUND, GONE)) };
     if let Some(expected) = counted.try_get::<Option<Vec<u8>>, _>("reset_answer_digest")? {
-        let given = answer_digest(&id, params.get(&["answer"])?.unwrap_or_default());
+        let given = server.answer_digest(&id, params.get(&["answer"])?.unwrap_or_default());
         if !bool::from(given.ct_eq(&expected)) {
             return Ok(html(StatusCode::FORBIDDEN, &form(token, question.as_deref(), "That is not the answer.")));
         }
@@ -127,8 +137,9 @@ pub(super) async fn submit(
     .bind(server.now_i64()?)
     .bind(&id)
     .bind(digest(token))
-    .fetch_optional(server.pool())
-    .await?;
+    .fetch_all(server.pool())
+    .await?
+    .pop();
     server.notify(device.flatten().as_deref());
     Ok(html(StatusCode::OK, "<p>The phone can no longer be used. Pair a new one the next time that you log in.</p>"))
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
@@ -62,6 +64,13 @@ impl SealingKey {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
         let payload = Payload { msg: sealed, aad: place.as_bytes() };
         self.cipher().decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| Unsealable)
+    }
+
+    /// A digest that only the key can make: of what could be guessed from a plain one.
+    pub(super) fn digest(&self, text: &str) -> Vec<u8> {
+        #[allow(clippy::expect_used, reason = "an HMAC takes a key of any length (RFC 2104 section 2)")]
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
+        mac.chain_update(text).finalize().into_bytes().to_vec()
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

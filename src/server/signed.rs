@@ -13,6 +13,8 @@ use crate::oauth1::OauthRequest;
 
 /// The most bytes of a form.
 const MAX_FORM: usize = 64 * 1024;
+/// How long a body may take.
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A call whose signature is right, whose time is near, and whose nonce is new.
 pub(super) struct Signed {
@@ -26,7 +28,7 @@ impl FromRequest<Server> for Signed {
     async fn from_request(request: Request<Body>, server: &Server) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let is_form = media::is_form(&parts.headers).map_err(|_| ApiError::NO_FORM)?;
-        let body = read(body).await?;
+        let body = read(body, MAX_FORM).await?;
         // What is not signed must not be able to change the meaning of what is.
         if !body.is_empty() && !is_form {
             return Err(ApiError::NO_FORM);
@@ -41,8 +43,9 @@ impl FromRequest<Server> for Signed {
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
-    axum::body::to_bytes(body, MAX_FORM).await.map_err(|error| {
+pub(super) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, limit));
+    read.await.map_err(|_| ApiError::TOO_SLOW)?.map_err(|error| {
         if std::error::Error::source(&error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
             ApiError::TOO_LARGE
         } else {
@@ -66,10 +69,14 @@ impl Server {
         let id: String = consumer.try_get("id")?;
         let secret = self.open_consumer_secret(&id, consumer.try_get("sealed_secret")?)?;
         let now = self.now()?;
-        if !signed.is_signed_with(&secret) || signed.timestamp().abs_diff(now) > self.clock_window() {
+        let forgotten: i64 = sqlx::query_scalar("SELECT before FROM nonces_forgotten").fetch_one(self.pool()).await?;
+        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;
+        if !signed.is_signed_with(&secret)
+            || timestamp < forgotten
+            || signed.timestamp().abs_diff(now) > self.clock_window()
+        {
             return Err(ApiError::UNSIGNED);
         }
-        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;
         let new = sqlx::query("INSERT OR IGNORE INTO nonces (consumer_key, timestamp, nonce) VALUES (?, ?, ?)")
             .bind(signed.consumer_key())
             .bind(timestamp)

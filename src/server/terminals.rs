@@ -38,15 +38,16 @@ impl Server {
              RETURNING id"
         );
         let id = sqlx::query_scalar(&query).bind(new_id()).bind(user).bind(name).bind(discriminator);
-        Ok(id.bind(self.now_i64()?).fetch_one(self.pool()).await?)
+        id.bind(self.now_i64()?).fetch_all(self.pool()).await?.pop().ok_or(ApiError::NO_TERMINAL)
     }
 
     pub(super) async fn knows_terminal(&self, user: &str, discriminator: &str) -> Result<bool, ApiError> {
-        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM terminals WHERE user_id = ? AND discriminator = ?")
-            .bind(user)
-            .bind(discriminator)
-            .fetch_optional(self.pool())
-            .await?;
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM terminals WHERE user_id = ? AND discriminator = ? AND name <> ''")
+                .bind(user)
+                .bind(discriminator)
+                .fetch_optional(self.pool())
+                .await?;
         Ok(known.is_some())
     }
 }

@@ -30,8 +30,10 @@ impl Server {
         .bind(requester)
         .bind(name)
         .bind(self.now_i64()?)
-        .fetch_one(self.pool())
-        .await?;
+        .fetch_all(self.pool())
+        .await?
+        .pop()
+        .ok_or(ApiError::NO_USER)?;
         self.user(requester, &id).await?.ok_or(ApiError::NO_USER)
     }
 
@@ -45,6 +47,8 @@ impl Server {
         .bind(user)
         .fetch_all(self.pool())
         .await?;
+        // Printed codes are of the same time, and may be with the same thief.
+        sqlx::query("DELETE FROM backup_codes WHERE user_id = ?").bind(user).execute(self.pool()).await?;
         for device in devices {
             self.notify(device.as_deref());
         }
@@ -98,7 +102,11 @@ pub(super) async fn reset(State(server): State<Server>, call: Signed) -> Result<
         .bind(name)
         .fetch_optional(server.pool())
         .await?;
-    server.deactivate_pairings(&id.ok_or(ApiError::NO_USER)?).await?;
+    let id = id.ok_or(ApiError::NO_USER)?;
+    server.deactivate_pairings(&id).await?;
+    // Nothing is left to guess, and the new pairing must be able to log in.
+    let user = UserId::new(id).map_err(|error| ApiError::internal(&error))?;
+    server.verifier.unlock(&user).await?;
     Ok(Json(json!({})))
 }
 

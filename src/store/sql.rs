@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
 
 use super::failures::Failures;
@@ -72,15 +72,7 @@ impl SqliteStore {
             .bind(user.as_str())
             .fetch_optional(&mut *transaction)
             .await?;
-        let mut failures = match row {
-            None => Failures::default(),
-            Some(row) => Failures {
-                count: row.try_get("count")?,
-                locked_out: row.try_get("locked_out")?,
-                last: from_millis(row.try_get("last")?),
-                until: from_millis(row.try_get("until")?),
-            },
-        };
+        let mut failures = read(row)?;
         let outcome = change(&mut failures);
         sqlx::query(
             "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES (?, ?, ?, ?, ?)
@@ -96,6 +88,21 @@ impl SqliteStore {
         .await?;
         transaction.commit().await?;
         Ok(outcome)
+    }
+
+    /// What an attempt would be told now. Nothing is counted.
+    #[cfg(feature = "server")]
+    pub(crate) async fn peek(
+        &self,
+        user: &UserId,
+        throttle: &Throttle,
+        now: Duration,
+    ) -> Result<Admission, sqlx::Error> {
+        let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?")
+            .bind(user.as_str())
+            .fetch_optional(&self.database.pool)
+            .await?;
+        Ok(read(row)?.attempt(throttle, now))
     }
 
     async fn spend(
@@ -172,6 +179,16 @@ impl std::error::Error for SqliteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
+}
+
+fn read(row: Option<SqliteRow>) -> Result<Failures, sqlx::Error> {
+    let Some(row) = row else { return Ok(Failures::default()) };
+    Ok(Failures {
+        count: row.try_get("count")?,
+        locked_out: row.try_get("locked_out")?,
+        last: from_millis(row.try_get("last")?),
+        until: from_millis(row.try_get("until")?),
+    })
 }
 
 impl Database {

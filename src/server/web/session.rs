@@ -161,8 +161,9 @@ impl Session {
                         .bind(server.now_i64()?)
                         .bind(&act.pairing)
                         .bind(&self.user_id)
-                        .fetch_optional(server.pool())
-                        .await?;
+                        .fetch_all(server.pool())
+                        .await?
+                        .pop();
                         server.notify(device.flatten().as_deref());
                         Ok(None)
                     }
