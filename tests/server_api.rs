@@ -822,3 +822,31 @@ async fn addresses_that_a_program_could_misread_are_refused() {
     }
     assert!(sent.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn users_and_terminals_by_their_ids() {
+    let (site, _) = site().await;
+    let (_, user) = site.post("users/create", &[("name", "old name")]).await;
+    site.post("users/create", &[("name", "taken")]).await;
+    let phone = Phone::register(&site.app).await;
+    let pair = async |more: &[(&str, &str)]| {
+        let phrase = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().to_owned();
+        let all: Vec<_> = [("pairing_phrase", phrase.as_str())].into_iter().chain(more.iter().copied()).collect();
+        site.post("pairings/create", &all).await
+    };
+    assert_eq!(pair(&[("user_id", id(&user))]).await.1["user"]["name"], "old name");
+    assert_eq!(pair(&[("user_id", id(&user)), ("user_name", "taken")]).await.0, 409);
+    assert_eq!(pair(&[("user_id", "nobody")]).await.0, 409);
+    let (_, pairing) = pair(&[("user_id", id(&user)), ("user_name", "new name")]).await;
+    assert_eq!((&pairing["user"]["name"], &pairing["user"]["id"]), (&json!("new name"), &user["id"]));
+    phone.post(&format!("pairings/{}/allow", id(&pairing)), json!({})).await;
+
+    let (_, terminal) =
+        site.post("user_terminals/create", &[("user_name", "new name"), ("name", "pc"), ("name_extra", "c")]).await;
+    let (_, request) = site.initiate("new name", &[("terminal_id", id(&terminal))]).await;
+    assert_eq!((&request["terminal"]["name"], &request["terminal"]["id"]), (&json!("pc"), &terminal["id"]));
+    let (_, request) = site.initiate("new name", &[("terminal_id", id(&terminal)), ("terminal_name", "mac")]).await;
+    assert_eq!((&request["terminal"]["name"], &request["terminal"]["id"]), (&json!("mac"), &terminal["id"]));
+    site.paired("another").await;
+    assert_eq!(site.initiate("another", &[("terminal_id", id(&terminal))]).await.1["error_code"], 706);
+}

@@ -52,7 +52,7 @@ use axum::routing::{get, post};
 use data_encoding::HEXLOWER;
 use http::request::Parts;
 use sqlx::{Row, SqlitePool};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
 use self::error::ApiError;
@@ -70,6 +70,8 @@ use crate::{BoxError, UserId};
 const REQUEST_LIFETIME: u64 = 120;
 /// How many devices may lag behind before they are told to look for themselves.
 const EVENTS: usize = 256;
+/// How many phones may listen for events at once.
+const LISTENERS: usize = 10_000;
 /// How long decided requests are kept.
 const KEEP_REQUESTS: i64 = 30 * DAY;
 const DAY: i64 = 24 * 60 * 60;
@@ -91,6 +93,8 @@ struct Shared {
     public: PublicUrl,
     /// The id of each device for which something has changed.
     events: broadcast::Sender<Arc<str>>,
+    /// How many more phones may listen.
+    listeners: Arc<Semaphore>,
 }
 
 /// Where clients think the server is, which is what they sign.
@@ -156,7 +160,12 @@ impl Server {
         let codes = BackupCodes::new(database.pool.clone());
         // The vendor's servers accepted two steps to either side, and old phones' clocks need it.
         let verifier = TotpVerifier::new(codes)?.store(SqliteStore::on(database.clone())).window(Window::new(2, 2)?);
-        let shared = Arc::new(Shared { seal, public, events: broadcast::Sender::new(EVENTS) });
+        let shared = Arc::new(Shared {
+            seal,
+            public,
+            events: broadcast::Sender::new(EVENTS),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+        });
         let clock = Arc::new(SystemTime::now);
         Ok(Self {
             database,

@@ -90,7 +90,7 @@ impl Server {
 /// Pairs with the phone that shows the phrase. The phrase is used up, and the phone still has to allow it.
 pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let phrase = call.params.require(&["pairing_phrase", "pairing_token"])?;
-    let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
+    let user = server.named_user(&call).await?;
     let id = server.pair_by_phrase(&user.user_id, phrase).await?.ok_or(ApiError::NO_PHRASE)?;
     server.answer_pairing(&call.requester_id, &id).await
 }

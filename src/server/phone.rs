@@ -390,18 +390,23 @@ async fn remove_automation(State(server): State<Server>, Id(id): Id, device: Dev
 }
 
 /// Says when to look again: server-sent events called `changed`, the first one at once.
-async fn events(State(server): State<Server>, device: Device) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn events(
+    State(server): State<Server>,
+    device: Device,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let listener = server.shared.listeners.clone().try_acquire_owned().map_err(|_| ApiError::too_many(None))?;
     let events = server.shared.events.subscribe();
-    let changes = stream::unfold((events, device.id), |(mut events, id)| async move {
+    let changes = stream::unfold((events, device.id, listener), |(mut events, id, listener)| async move {
         loop {
             match events.recv().await {
                 Ok(changed) if *changed != *id => {}
                 // Having missed some, this may have been among them.
-                Ok(_) | Err(RecvError::Lagged(_)) => return Some(((), (events, id))),
+                Ok(_) | Err(RecvError::Lagged(_)) => return Some(((), (events, id, listener))),
                 Err(RecvError::Closed) => return None,
             }
         }
     });
     let changes = stream::once(async {}).chain(changes);
-    Sse::new(changes.map(|()| Ok(Event::default().event("changed").data("{}")))).keep_alive(KeepAlive::default())
+    let events = changes.map(|()| Ok(Event::default().event("changed").data("{}")));
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }

@@ -230,8 +230,13 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
     let subject = server.subject(&call).await?;
     let user = subject.user.as_str();
     let otp = params.get(&["otp"])?;
-    let name = params.get(&["terminal_name"])?.unwrap_or_default();
-    let discriminator = params.get(terminals::DISCRIMINATOR)?.unwrap_or_default();
+    let named = match params.get(&["terminal_id"])? {
+        None => None,
+        Some(id) => Some(server.terminal_of_user(user, id).await?.ok_or(ApiError::NO_TERMINAL)?),
+    };
+    let (name, discriminator) = named.unwrap_or_default();
+    let name = params.get(&["terminal_name"])?.unwrap_or(&name);
+    let discriminator = params.get(terminals::DISCRIMINATOR)?.unwrap_or(&discriminator);
     let known = discriminator.is_empty() || server.knows_terminal(user, discriminator).await?;
     // A site that names its users asks them to name a terminal that is new; an OTP needs none.
     if !known && subject.named && otp.is_none() && name.is_empty() {

@@ -41,6 +41,12 @@ impl Server {
         id.bind(self.now_i64()?).fetch_all(self.pool()).await?.pop().ok_or(ApiError::NO_TERMINAL)
     }
 
+    /// The name and the discriminator of the user's terminal with this id.
+    pub(super) async fn terminal_of_user(&self, user: &str, id: &str) -> Result<Option<(String, String)>, ApiError> {
+        let terminal = sqlx::query_as("SELECT name, discriminator FROM terminals WHERE user_id = ? AND id = ?");
+        Ok(terminal.bind(user).bind(id).fetch_optional(self.pool()).await?)
+    }
+
     pub(super) async fn knows_terminal(&self, user: &str, discriminator: &str) -> Result<bool, ApiError> {
         let known: Option<i64> =
             sqlx::query_scalar("SELECT 1 FROM terminals WHERE user_id = ? AND discriminator = ? AND name <> ''")

@@ -37,6 +37,23 @@ impl Server {
         self.user(requester, &id).await?.ok_or(ApiError::NO_USER)
     }
 
+    /// The user that a call names, by `user_id`, by `user_name`, or by both: then the one of that id takes the name.
+    pub(super) async fn named_user(&self, call: &Signed) -> Result<User, ApiError> {
+        let Some(id) = call.params.get(&["user_id"])? else {
+            return self.user_named(&call.requester_id, call.params.require(&["user_name"])?).await;
+        };
+        if let Some(name) = call.params.get(&["user_name"])? {
+            let renamed =
+                sqlx::query("UPDATE OR IGNORE users SET name = ?1, modified = ?2 WHERE requester_id = ?3 AND id = ?4");
+            let renamed = renamed.bind(name).bind(self.now_i64()?).bind(&call.requester_id).bind(id);
+            if renamed.execute(self.pool()).await?.rows_affected() == 0 {
+                // Unknown, or the name is another user's.
+                return Err(ApiError::NO_USER);
+            }
+        }
+        self.user(&call.requester_id, id).await?.ok_or(ApiError::NO_USER)
+    }
+
     pub(super) async fn deactivate_pairings(&self, user: &str) -> Result<(), sqlx::Error> {
         let now = self.now_i64().unwrap_or_default();
         let devices: Vec<Option<String>> = sqlx::query_scalar(
