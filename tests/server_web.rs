@@ -47,7 +47,11 @@ fn address(site: &Site, page: &str, more: &[(&str, &str)]) -> String {
 
 /// Opens a page and returns the path of its session.
 async fn open(site: &Site, page: &str, more: &[(&str, &str)], cookie: &str) -> String {
-    let request = Request::get(address(site, page, more)).header("cookie", cookie).body(Body::empty()).unwrap();
+    let request = Request::get(address(site, page, more))
+        .header("cookie", cookie)
+        .header("referer", "https://site.test/login?x")
+        .body(Body::empty())
+        .unwrap();
     let answer = fetch(site, request).await;
     assert_eq!(answer.status, 303, "{}", answer.body);
     answer.location.unwrap().strip_prefix(&format!("https://{HOST}")).unwrap().to_owned()
@@ -64,8 +68,8 @@ async fn act(site: &Site, session: &str, form: &str) -> Answer {
 
 /// What the page posts, checked as a site checks it.
 fn outcome(site: &Site, page: &Answer) -> Option<Value> {
-    let (_, after) = page.body.split_once("id=\"outcome\">")?;
-    let message: Value = serde_json::from_str(after.split_once("</script>")?.0).unwrap();
+    let (_, after) = page.body.split_once("id=\"outcome\" data-origin=\"")?;
+    let message: Value = serde_json::from_str(after.split_once("\">")?.1.split_once("</script>")?.0).unwrap();
     assert_eq!(message["status"], "toopher-api-complete");
     let payload = message["payload"].as_object().unwrap();
     let fields: Vec<_> = payload
@@ -75,7 +79,7 @@ fn outcome(site: &Site, page: &Answer) -> Option<Value> {
         .collect();
     let signature = payload["toopher_sig"].as_str().unwrap();
     assert!(postback::is_signature(site.credentials.secret(), &fields, signature));
-    assert_eq!(payload["timestamp"], site.clock.now().as_secs().to_string());
+    assert!(payload["timestamp"].as_str().unwrap().parse::<u64>().unwrap() <= site.clock.now().as_secs());
     assert_eq!(payload["session_token"], "s9s7vsb");
     Some(message["payload"].clone())
 }
@@ -156,7 +160,7 @@ async fn the_browser_is_the_terminal() {
     assert_eq!(phone.post(&path, json!({ "automate": true })).await.1["automated_from_now_on"], true);
     let same = open(&site, "authenticate", &[], cookie).await;
     assert_eq!(outcome(&site, &look(&site, &same).await).unwrap()["automated"], "true");
-    for other in ["", "toopher_terminal=short", &format!("{cookie}x")] {
+    for other in ["", "__Host-toopher_terminal=short", &format!("{cookie}x")] {
         let session = open(&site, "authenticate", &[], other).await;
         assert!(outcome(&site, &look(&site, &session).await).is_none());
     }
@@ -167,7 +171,7 @@ async fn errors_are_posted_signed_where_the_site_asked_for_them() {
     let (site, _) = site().await;
     let session = open(&site, "authenticate", &[("allow_inline_pairing", "False")], "").await;
     assert_eq!(outcome(&site, &look(&site, &session).await).unwrap()["error_code"], "705");
-    assert_eq!(act(&site, &session, "act=pair&phrase=x").await.status, 200);
+    assert!(act(&site, &session, "act=pair&phrase=x").await.body.contains("error_code"));
     site.paired("jdoe").await;
     let (_, users) = site.send(site.signed("GET", "users", &[("name", "jdoe")])).await;
     site.post(&format!("users/{}", users[0]["id"].as_str().unwrap()), &[("disable_toopher_auth", "true")]).await;
@@ -236,4 +240,86 @@ async fn only_a_fresh_address_that_the_site_has_signed_opens_a_page() {
     let session = open(&site, "authenticate", &[], "").await;
     clock.advance(600);
     assert_eq!(look(&site, &session).await.status, 404);
+}
+
+#[tokio::test]
+async fn another_reading_of_a_signed_name_is_refused() {
+    let (site, _) = site().await;
+    let signed = address(&site, "authenticate", &[("username", "jos\u{fffd}")]);
+    for other in ["%E9", "%E8", "%ff"] {
+        let changed = signed.replace("%EF%BF%BD", other);
+        assert_ne!(changed, signed);
+        assert_eq!(fetch(&site, Request::get(changed).body(Body::empty()).unwrap()).await.status, 400, "{other}");
+    }
+    assert_eq!(fetch(&site, Request::get(signed).body(Body::empty()).unwrap()).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_pairing_from_a_page_does_not_wait_for_its_day() {
+    let (site, clock) = site().await;
+    let thief = Phone::register(&site.app).await;
+    let phrase = thief.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    let session = open(&site, "pair", &[], "").await;
+    assert_eq!(act(&site, &session, &format!("act=pair&phrase={phrase}")).await.status, 303);
+    let sleeper = thief.get("pairings").await[0]["id"].as_str().unwrap().to_owned();
+    let (phone, pairing) = site.paired("jdoe").await;
+    assert_eq!(thief.post(&format!("pairings/{sleeper}/allow"), json!({})).await.0, 404);
+    // Nor does any other.
+    let (_, late) = site.post("pairings/create/qr", &[("user_name", "new")]).await;
+    let other = Phone::register(&site.app).await;
+    let words = other.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().to_owned();
+    let (_, slow) = site.post("pairings/create", &[("user_name", "slow"), ("pairing_phrase", &words)]).await;
+    clock.advance(601);
+    assert_eq!(other.post(&format!("pairings/{}/allow", slow["id"].as_str().unwrap()), json!({})).await.0, 404);
+    assert_eq!(late["pending"], true);
+    assert_eq!(site.get(&format!("pairings/{pairing}")).await.1["enabled"], true);
+    drop(phone);
+}
+
+#[tokio::test]
+async fn a_code_of_one_phone_removes_no_other_and_a_decided_page_spends_none() {
+    let (site, clock) = site().await;
+    let (first, pairing) = site.paired("jdoe").await;
+    clock.advance(1);
+    let (second, newer) = site.paired("jdoe").await;
+    let session = open(&site, "manage_user", &[], "").await;
+    let code = second.code(clock.now());
+    let removed = act(&site, &session, &format!("act=remove&pairing={pairing}&otp={code}")).await;
+    assert!(removed.body.contains("not accepted"));
+    assert_eq!(site.get(&format!("pairings/{pairing}")).await.1["enabled"], true);
+    assert!(act(&site, &session, &format!("act=remove&pairing=x&otp={code}")).await.body.contains("no such phone"));
+
+    let page = open(&site, "authenticate", &[], "").await;
+    look(&site, &page).await;
+    clock.advance(120);
+    let code = second.code(clock.now());
+    let late = act(&site, &page, &format!("act=otp&otp={code}")).await;
+    assert_eq!(outcome(&site, &late).unwrap()["granted"], "false");
+    assert_eq!(site.initiate("jdoe", &[("otp", &code)]).await.1["granted"], true);
+    let decided = outcome(&site, &look(&site, &page).await).unwrap();
+    clock.advance(100);
+    assert_eq!(outcome(&site, &look(&site, &page).await).unwrap(), decided);
+    assert!(first.secret != second.secret && pairing != newer);
+}
+
+#[tokio::test]
+async fn a_page_stands_in_the_frame_of_its_site_and_nowhere_else() {
+    let (site, _) = site().await;
+    site.paired("jdoe").await;
+    let session = open(&site, "authenticate", &[], "").await;
+    let top = Request::get(&session).header("sec-fetch-dest", "document").body(Body::empty()).unwrap();
+    assert_eq!(fetch(&site, top).await.status, 403);
+    let request = Request::get(&session).body(Body::empty()).unwrap();
+    let response = site.app.clone().oneshot(request).await.unwrap();
+    let policies: Vec<_> = response.headers().get_all("content-security-policy").iter().collect();
+    assert!(policies.contains(&&"frame-ancestors https://site.test".parse().unwrap()), "{policies:?}");
+    let head = Request::head(address(&site, "authenticate", &[])).body(Body::empty()).unwrap();
+    assert_eq!(site.app.clone().oneshot(head).await.unwrap().status(), 405);
+    // Ten phrases are looked at.
+    let session = open(&site, "pair", &[("username", "new")], "").await;
+    for _ in 0..10 {
+        assert!(act(&site, &session, "act=pair&phrase=no+such").await.body.contains("No phone shows"));
+    }
+    assert!(act(&site, &session, "act=pair&phrase=no+such").await.body.contains("Too many"));
+    assert_eq!(act(&site, &session, &"x".repeat(5000)).await.status, 413);
 }

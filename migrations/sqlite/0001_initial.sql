@@ -51,6 +51,8 @@ CREATE TABLE pairings (
     state TEXT NOT NULL CHECK (state IN ('pending', 'enabled', 'refused', 'deactivated')),
     sealed_secret BLOB NOT NULL,
     secret_delivered INTEGER NOT NULL DEFAULT 0,
+    -- Asked for on a page, by someone who has shown no more than the first factor.
+    from_page INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL,
     modified INTEGER NOT NULL
 ) STRICT;
@@ -164,7 +166,12 @@ CREATE TABLE web_sessions (
     challenge_required INTEGER NOT NULL,
     terminal_name TEXT NOT NULL,
     discriminator TEXT NOT NULL,
+    -- The site around the frame, where the browser says which it is.
+    origin TEXT,
     pairing_id TEXT REFERENCES pairings (id),
     request_id TEXT,
+    phrases_left INTEGER NOT NULL DEFAULT 10,
+    -- When the outcome was signed first: it does not become younger by being looked at again.
+    signed INTEGER,
     expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

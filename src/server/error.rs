@@ -61,6 +61,8 @@ impl ApiError {
         Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, 429, message) }
     }
 
+    pub(super) const NO_FRAME: Self =
+        Self::new(StatusCode::FORBIDDEN, 403, "This page is shown by the site that you log in to, and not on its own.");
     pub(super) const EXPIRED: Self =
         Self::new(StatusCode::FORBIDDEN, 403, "This address has expired. Go back, and start again.");
 

@@ -406,16 +406,17 @@ impl Server {
         // A nonce matters as long as its timestamp is accepted, and a little longer.
         let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
         for (statement, limit) in [
+            // Before the pairings that they point to.
+            ("DELETE FROM web_sessions WHERE expires < ?", now),
             // Used and old phrases stay for a day, so that none is dealt to another phone while a person still has it
             // in mind.
             ("DELETE FROM phrases WHERE expires < ?", now.saturating_sub(DAY)),
-            ("DELETE FROM pairings WHERE state = 'pending' AND device_id IS NULL AND claim_expires < ?", now),
+            ("DELETE FROM pairings WHERE state = 'pending' AND modified < ?", now.saturating_sub(DAY)),
             (
                 "DELETE FROM devices WHERE created < ? AND id NOT IN (SELECT device_id FROM phrases)
                     AND id NOT IN (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)",
                 now.saturating_sub(DAY),
             ),
-            ("DELETE FROM web_sessions WHERE expires < ?", now),
             ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
             ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS)),
             (

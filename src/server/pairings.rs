@@ -43,7 +43,12 @@ impl Server {
     }
 
     /// Uses a phrase up, and makes a pairing with the phone that shows it, if one does.
-    pub(super) async fn pair_by_phrase(&self, user: &str, phrase: &str) -> Result<Option<String>, ApiError> {
+    pub(super) async fn pair_by_phrase(
+        &self,
+        user: &str,
+        phrase: &str,
+        from_page: bool,
+    ) -> Result<Option<String>, ApiError> {
         let device: Option<String> = sqlx::query_scalar(
             "UPDATE phrases SET expires = ?1 WHERE phrase = ?2 AND expires > ?1 RETURNING device_id",
         )
@@ -54,7 +59,7 @@ impl Server {
         .pop();
         match device {
             None => Ok(None),
-            Some(device) => self.new_pairing(user, Some(&device), None).await.map(Some),
+            Some(device) => self.new_pairing(user, Some(&device), None, from_page).await.map(Some),
         }
     }
 
@@ -63,14 +68,20 @@ impl Server {
     }
 
     /// Makes a pairing that waits for a phone: for this one, or for the one that shows the claim.
-    async fn new_pairing(&self, user: &str, device: Option<&str>, claim: Option<&str>) -> Result<String, ApiError> {
+    async fn new_pairing(
+        &self,
+        user: &str,
+        device: Option<&str>,
+        claim: Option<&str>,
+        from_page: bool,
+    ) -> Result<String, ApiError> {
         let (id, now) = (new_id(), self.now_i64()?);
         let secret = Secret::generate().map_err(|error| ApiError::internal(&error))?;
         let sealed_claim = claim.map(|claim| self.seal().seal(&place::claim(&id), claim.as_bytes())).transpose()?;
         sqlx::query(
             "INSERT INTO pairings (id, user_id, device_id, claim_digest, claim_expires, sealed_claim, state,
-                sealed_secret, created, modified)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?8)",
+                sealed_secret, created, modified, from_page)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?8, ?9)",
         )
         .bind(&id)
         .bind(user)
@@ -80,6 +91,7 @@ impl Server {
         .bind(sealed_claim)
         .bind(self.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
         .bind(now)
+        .bind(from_page)
         .execute(self.pool())
         .await?;
         self.notify(device);
@@ -91,14 +103,14 @@ impl Server {
 pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let phrase = call.params.require(&["pairing_phrase", "pairing_token"])?;
     let user = server.named_user(&call).await?;
-    let id = server.pair_by_phrase(&user.user_id, phrase).await?.ok_or(ApiError::NO_PHRASE)?;
+    let id = server.pair_by_phrase(&user.user_id, phrase, false).await?.ok_or(ApiError::NO_PHRASE)?;
     server.answer_pairing(&call.requester_id, &id).await
 }
 
 /// Pairs with the phone that scans the QR code, which is fetched by [`qr`].
 pub(super) async fn create_qr(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
-    let id = server.new_pairing(&user.user_id, None, Some(&token()?)).await?;
+    let id = server.new_pairing(&user.user_id, None, Some(&token()?), false).await?;
     server.answer_pairing(&call.requester_id, &id).await
 }
 
@@ -112,7 +124,7 @@ pub(super) async fn create_sms(State(server): State<Server>, call: Signed) -> Re
     server.can_send()?;
     let user = server.user_named(&call.requester_id, name).await?;
     let claim = token()?;
-    let id = server.new_pairing(&user.user_id, None, Some(&claim)).await?;
+    let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public);
     server.send(Message::Sms { number, text }).await?;

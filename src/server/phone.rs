@@ -32,6 +32,8 @@ const MAX_UNPAIRED: i64 = 10_000;
 const MAX_PHRASES: i64 = 100;
 /// How long a phrase can be used.
 const PHRASE_LIFETIME: i64 = 300;
+/// How long a pairing waits to be allowed.
+const PAIRING_LIFETIME: i64 = 600;
 const MAX_DEVICE_NAME: usize = 200;
 
 const ADJECTIVES: [&str; 64] = [
@@ -231,13 +233,18 @@ async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<V
 
 /// Allows a pairing. The answer holds the secret from which the phone computes codes; it is delivered once.
 async fn allow_pairing(State(server): State<Server>, Id(id): Id, device: Device) -> Result<Json<Value>, ApiError> {
+    // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day.
     let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-        "UPDATE pairings SET state = 'enabled', secret_delivered = 1, modified = ?
-         WHERE id = ? AND device_id = ? AND state = 'pending' RETURNING sealed_secret",
+        "UPDATE pairings SET state = 'enabled', secret_delivered = 1, modified = ?1
+         WHERE id = ?2 AND device_id = ?3 AND state = 'pending' AND modified > ?1 - ?4
+            AND (NOT from_page OR NOT EXISTS
+                (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))
+         RETURNING sealed_secret",
     )
     .bind(server.now_i64()?)
     .bind(&id)
     .bind(&device.id)
+    .bind(PAIRING_LIFETIME)
     .fetch_all(server.pool())
     .await?
     .pop();

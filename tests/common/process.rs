@@ -91,6 +91,7 @@ pub fn requester(folder: &Path) -> (String, String) {
     let (made, key) = run(folder, &["key"]);
     assert!(made && key.trim().len() == 64);
     std::fs::write(folder.join("toopher.key"), key).unwrap();
+    output("chmod", &["600", folder.join("toopher.key").to_str().unwrap()]);
     let (made, printed) = run(folder, &["requester", "create", "my site"]);
     assert!(made, "{printed}");
     let value = |name: &str| {

@@ -6,8 +6,8 @@ const EVERY = 1000;
 function post(root) {
   const outcome = root.getElementById("outcome");
   if (outcome && window.parent !== window) {
-    // To any window: the outcome is signed, and bound to the session token of the site that opened this page.
-    window.parent.postMessage(outcome.textContent, "*");
+    // Only to the site that opened this page, where the browser has said which that is.
+    window.parent.postMessage(outcome.textContent, outcome.dataset.origin);
   }
   return Boolean(outcome);
 }
@@ -16,9 +16,11 @@ async function look() {
   try {
     const response = await fetch(location.href, { cache: "no-store", headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (!response.ok || !page.getElementById("waits")) {
+    const text = (root) => root.querySelector("[role=status]")?.textContent;
+    if (text(page) !== text(document)) {
       document.querySelector("main").replaceWith(page.querySelector("main"));
-      post(document);
+    }
+    if (post(document) || !document.getElementById("waits")) {
       return;
     }
   } catch {

@@ -8,21 +8,23 @@ mod payload;
 mod session;
 
 use axum::Router;
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, header};
-use serde::Deserialize;
 
-use self::session::Session;
+use self::session::{Opening, Session};
 use super::Server;
 use super::error::ApiError;
 use super::id::Id;
 use super::params::Params;
-use crate::oauth1::OauthRequest;
+use super::signed::read;
+use crate::oauth1::{BaseUri, OauthRequest};
 
 /// The cookie that tells browsers apart. It says nothing of the user.
-const TERMINAL_COOKIE: &str = "toopher_terminal";
+const TERMINAL_COOKIE: &str = "__Host-toopher_terminal";
+/// The most bytes of what a person types.
+const MAX_FORM: usize = 4096;
 
 pub(super) fn router() -> Router<Server> {
     Router::new()
@@ -65,14 +67,21 @@ async fn open(server: Server, request: axum::extract::Request, kind: &'static st
 }
 
 async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'static str) -> Result<Response, ApiError> {
-    if parts.method != Method::GET && parts.method != Method::HEAD {
+    // Not for HEAD either: the address can be used once, and is meant for a person.
+    if parts.method != Method::GET {
         return Err(ApiError::NOT_ALLOWED);
     }
+    in_a_frame(&parts.headers)?;
     let query = parts.uri.query().unwrap_or_default();
     let all = Params::read(query, b"");
     // In the first protocol the page's script adds the terminal's name to an address that is signed already.
     let first_protocol = all.get(&["v"])?.is_none();
     let signed: String = if first_protocol { without(query, "terminal_name") } else { query.to_owned() };
+    // What is no UTF-8 has one signature for many readings, and here a stranger could choose among them.
+    let spaced = signed.replace('+', " ");
+    if percent_encoding::percent_decode_str(&spaced).decode_utf8().is_err() {
+        return Err(ApiError::bad_request("The address is not in UTF-8."));
+    }
     let base = server.base_uri(parts).ok_or(ApiError::UNSIGNED)?;
     let request = OauthRequest::parse("GET", base, [], Some(&signed), None).map_err(|_| ApiError::UNSIGNED)?;
     let requester = server.check(&request).await?;
@@ -86,10 +95,23 @@ async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'sta
         Some(known) => (known, false),
         None => (super::pairings::token()?, true),
     };
-    // Some browsers keep no cookie in a frame; a terminal that is new each time is never automated.
-    let token =
-        Session::open(server, &requester, &params, all.get(&["terminal_name"])?, &terminal, kind, first_protocol)
-            .await?;
+    // What was automated for one site is not for another, and not where the browser hides which one it is: whoever can
+    // show this address in a frame of their own must gain nothing by the cookie.
+    let origin = origin(&parts.headers);
+    let discriminator = match &origin {
+        Some(origin) => format!("{terminal} {origin}"),
+        None => super::pairings::token()?,
+    };
+    let opening = Opening {
+        requester: &requester,
+        params: &params,
+        terminal_name: all.get(&["terminal_name"])?,
+        discriminator: &discriminator,
+        origin: origin.as_deref(),
+        kind,
+        first_protocol,
+    };
+    let token = Session::open(server, &opening).await?;
     let mut response = Redirect::to(&format!("{}/web/session/{token}", server.shared.public)).into_response();
     if is_new {
         let cookie = format!(
@@ -98,7 +120,23 @@ async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'sta
         let cookie = cookie.parse().map_err(|error| ApiError::internal(&format!("{error}")))?;
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
-    Ok(pages::headers(response))
+    Ok(pages::headers(response, origin.as_deref()))
+}
+
+/// Refuses to be a page of its own, where it would lend its address to whoever has sent somebody there.
+fn in_a_frame(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get("sec-fetch-dest") {
+        Some(destination) if destination == "document" => Err(ApiError::NO_FRAME),
+        _ => Ok(()),
+    }
+}
+
+/// The site that shows the frame, as its browser says.
+fn origin(headers: &HeaderMap) -> Option<String> {
+    let referrer: http::Uri = headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
+    let (scheme, authority) = (referrer.scheme_str()?, referrer.authority()?.as_str());
+    let site = BaseUri::new(scheme, authority, "/").ok()?;
+    Some(site.as_str().trim_end_matches('/').to_owned())
 }
 
 /// The query without the pairs of this name.
@@ -117,37 +155,27 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The page as it is now: with a form, waiting, or done. Without a script the browser looks again by itself.
-async fn show(State(server): State<Server>, Id(token): Id) -> Response {
+async fn show(State(server): State<Server>, Id(token): Id, headers: HeaderMap) -> Response {
     let page = async {
+        in_a_frame(&headers)?;
         let session = Session::find(&server, &token).await?.ok_or(ApiError::NOT_FOUND)?;
         pages::session(&server, &session, "").await
     };
     page.await.unwrap_or_else(|error| pages::refused(&error, ".."))
 }
 
-/// What a person can do on a page.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Act {
-    act: String,
-    otp: String,
-    phrase: String,
-    pairing: String,
-}
-
-async fn act(
-    State(server): State<Server>,
-    Id(token): Id,
-    form: Result<Form<Act>, axum::extract::rejection::FormRejection>,
-) -> Response {
+/// Does what a form of the page asks for.
+async fn act(State(server): State<Server>, Id(token): Id, request: axum::extract::Request) -> Response {
     let page = async {
-        let Form(act) = form.map_err(|_| ApiError::NO_FORM)?;
+        in_a_frame(request.headers())?;
         let session = Session::find(&server, &token).await?.ok_or(ApiError::NOT_FOUND)?;
-        match session.act(&server, &act).await {
+        let form = Params::read("", &read(request.into_body(), MAX_FORM).await?);
+        match session.act(&server, &form).await {
             // Look at the outcome, so that loading the page again does nothing twice.
-            Ok(None) => Ok(pages::headers(
-                Redirect::to(&format!("{}/web/session/{token}", server.shared.public)).into_response(),
-            )),
+            Ok(None) => {
+                let page = Redirect::to(&format!("{}/web/session/{token}", server.shared.public));
+                Ok(pages::headers(page.into_response(), session.origin.as_deref()))
+            }
             Ok(Some(message)) => pages::session(&server, &session, message).await,
             Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => {
                 pages::session(&server, &session, "Too many attempts. Wait a while, or answer on your phone.").await

@@ -20,9 +20,9 @@ pub(super) async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
 }
 
-/// No script but ours, no other source, and an address that goes nowhere. Any site may show the page in a frame: that
-/// is what it is for, and what it posts to the site is of use to the one that opened it alone.
-pub(super) fn headers(mut response: Response) -> Response {
+/// No script but ours, no other source, an address that goes nowhere, and a frame of the site that opened the page, as
+/// far as the browser has said which that is.
+pub(super) fn headers(mut response: Response, origin: Option<&str>) -> Response {
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (
@@ -34,13 +34,17 @@ pub(super) fn headers(mut response: Response) -> Response {
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    let ancestors = origin.and_then(|origin| HeaderValue::try_from(format!("frame-ancestors {origin}")).ok());
+    if let Some(ancestors) = ancestors {
+        response.headers_mut().append(header::CONTENT_SECURITY_POLICY, ancestors);
+    }
     response
 }
 
 /// A page for a person, with nothing that is signed. `root` is where the style is, as the page sees it.
 pub(super) fn refused(error: &ApiError, root: &str) -> Response {
     let body = format!("<h1>This page cannot be shown</h1><p role=\"alert\">{}</p>", escaped(error.message()));
-    headers((error.status(), Html(document("", root, &body))).into_response())
+    headers((error.status(), Html(document("", root, &body))).into_response(), None)
 }
 
 fn document(head: &str, root: &str, body: &str) -> String {
@@ -160,14 +164,19 @@ impl Page {
         if self.waits {
             head.push_str("<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>");
         }
-        let mut body = self.body;
+        // Who and for whom, so that nobody types a code for somebody else's sake.
+        let whom = format!("<p>{} for {}</p>", escaped(&session.user_name), escaped(&session.requester_name));
+        let mut body = whom + &self.body;
         if self.waits {
             body.push_str("<div id=\"waits\" hidden></div>");
         }
         if let Some(outcome) = self.outcome {
             let message = outcome.message(server, session).await?;
-            body.push_str(&format!("<script type=\"application/json\" id=\"outcome\">{message}</script>"));
+            body.push_str(&format!(
+                "<script type=\"application/json\" id=\"outcome\" data-origin=\"{}\">{message}</script>",
+                escaped(session.origin.as_deref().unwrap_or("*"))
+            ));
         }
-        Ok(headers(Html(document(&head, "..", &body)).into_response()))
+        Ok(headers(Html(document(&head, "..", &body)).into_response(), session.origin.as_deref()))
     }
 }

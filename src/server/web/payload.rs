@@ -70,7 +70,7 @@ impl Payload {
     /// The message for the window around the frame, as JSON that can stand in a page.
     pub(super) async fn message(mut self, server: &Server, session: &Session) -> Result<String, ApiError> {
         self.0.push(("session_token", session.session_token.clone()));
-        self.0.push(("timestamp", server.now()?.to_string()));
+        self.0.push(("timestamp", session.signed_at(server).await?.to_string()));
         if let Some(metadata) = &session.requester_metadata {
             self.0.push(("requester_metadata", metadata.clone()));
         }

@@ -2,7 +2,6 @@
 
 use sqlx::{FromRow, Row};
 
-use super::Act;
 use crate::server::Server;
 use crate::server::error::ApiError;
 use crate::server::guard::OtpCheck;
@@ -14,12 +13,24 @@ use crate::server::requests::Ask;
 /// How long a page can be used.
 const LIFETIME: i64 = 600;
 
+/// What a signed address says, and the browser that brought it.
+pub(super) struct Opening<'a> {
+    pub(super) requester: &'a str,
+    pub(super) params: &'a Params,
+    pub(super) terminal_name: Option<&'a str>,
+    pub(super) discriminator: &'a str,
+    pub(super) origin: Option<&'a str>,
+    pub(super) kind: &'static str,
+    pub(super) first_protocol: bool,
+}
+
 #[derive(FromRow)]
 pub(super) struct Session {
     #[sqlx(skip)]
     pub(super) token: String,
     pub(super) requester_id: String,
     pub(super) requester_name: String,
+    pub(super) user_name: String,
     pub(super) user_id: String,
     pub(super) kind: String,
     pub(super) first_protocol: bool,
@@ -31,27 +42,21 @@ pub(super) struct Session {
     pub(super) challenge_required: bool,
     terminal_name: String,
     discriminator: String,
+    pub(super) origin: Option<String>,
     pub(super) pairing_id: Option<String>,
     pub(super) request_id: Option<String>,
 }
 
 impl Session {
     /// Opens a page, and returns the token for it.
-    pub(super) async fn open(
-        server: &Server,
-        requester: &str,
-        params: &Params,
-        terminal_name: Option<&str>,
-        discriminator: &str,
-        kind: &'static str,
-        first_protocol: bool,
-    ) -> Result<String, ApiError> {
+    pub(super) async fn open(server: &Server, opening: &Opening<'_>) -> Result<String, ApiError> {
+        let Opening { requester, params, terminal_name, discriminator, origin, kind, first_protocol } = *opening;
         let user = server.user_named(requester, params.require(&["username"])?).await?;
         let token = token()?;
         sqlx::query(
             "INSERT INTO web_sessions (token_digest, user_id, kind, first_protocol, inline_pairing, session_token,
                 requester_metadata, action_name, automation_allowed, challenge_required, terminal_name, discriminator,
-                expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                origin, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(digest(&token))
         .bind(&user.user_id)
@@ -65,6 +70,7 @@ impl Session {
         .bind(params.flag(&["challenge_required"])?.unwrap_or(false))
         .bind(terminal_name.unwrap_or("web browser"))
         .bind(discriminator)
+        .bind(origin)
         .bind(server.now_i64()?.saturating_add(LIFETIME))
         .execute(server.pool())
         .await?;
@@ -73,7 +79,7 @@ impl Session {
 
     pub(super) async fn find(server: &Server, token: &str) -> Result<Option<Self>, ApiError> {
         let session: Option<Self> = sqlx::query_as(
-            "SELECT w.*, r.id AS requester_id, r.name AS requester_name FROM web_sessions w
+            "SELECT w.*, r.id AS requester_id, r.name AS requester_name, u.name AS user_name FROM web_sessions w
              JOIN users u ON u.id = w.user_id JOIN requesters r ON r.id = u.requester_id
              WHERE w.token_digest = ? AND w.expires > ? AND r.revoked = 0",
         )
@@ -133,38 +139,50 @@ impl Session {
     }
 
     /// Does what a form asks for. A sentence says why it did not.
-    pub(super) async fn act(&self, server: &Server, act: &Act) -> Result<Option<&'static str>, ApiError> {
-        match act.act.as_str() {
+    pub(super) async fn act(&self, server: &Server, form: &Params) -> Result<Option<&'static str>, ApiError> {
+        const WRONG: &str = "That code was not accepted. Wait for the next one.";
+        let field = |name: &'static str| form.get(&[name]).map(Option::unwrap_or_default);
+        match field("act")? {
             "pair" if self.kind == "pair" || (self.kind == "authenticate" && self.inline_pairing) => {
-                self.pair(server, &act.phrase).await
+                self.pair(server, field("phrase")?).await
             }
             "otp" if self.kind == "authenticate" => {
-                let Some(request) = &self.request_id else { return Ok(Some("Nothing waits for a code.")) };
-                match server.check_otp(&self.user_id, None, &act.otp).await? {
+                let request = match &self.request_id {
+                    None => None,
+                    Some(id) => server.request(&self.requester_id, id).await?,
+                };
+                // What is decided, or too old, spends no code.
+                let Some(request) = request.filter(|request| request.request_state == "pending") else {
+                    return Ok(Some("Nothing waits for a code."));
+                };
+                let pairing = request.request_pairing_id.as_deref();
+                match server.check_otp(&self.user_id, pairing, field("otp")?).await? {
                     OtpCheck::Right => {
-                        server.decide(request, "granted", true, "").await?;
-                        server.notify_pairing(self.pairing(server).await?.as_ref().map(PairingRow::id)).await?;
+                        server.decide(&request.request_id, "granted", true, "").await?;
+                        server.notify_pairing(pairing).await?;
                         Ok(None)
                     }
-                    OtpCheck::Wrong(_) => Ok(Some("That code was not accepted. Wait for the next one.")),
+                    OtpCheck::Wrong(_) => Ok(Some(WRONG)),
                 }
             }
             // Who has only the first factor must not be able to take the second one away.
             "remove" if matches!(self.kind.as_str(), "manage" | "unpair") => {
-                match server.check_otp(&self.user_id, None, &act.otp).await? {
-                    OtpCheck::Wrong(_) => Ok(Some("That code was not accepted. Wait for the next one.")),
+                let id = field("pairing")?;
+                let known = server.pairing(&self.requester_id, id).await?;
+                let removable =
+                    |pairing: &PairingRow| pairing.user.user_id == self.user_id && pairing.pairing_state == "enabled";
+                if !known.as_ref().is_some_and(removable) {
+                    return Ok(Some("There is no such phone."));
+                }
+                match server.check_otp(&self.user_id, Some(id), field("otp")?).await? {
+                    OtpCheck::Wrong(_) => Ok(Some(WRONG)),
                     OtpCheck::Right => {
-                        let device: Option<Option<String>> = sqlx::query_scalar(
-                            "UPDATE pairings SET state = 'deactivated', modified = ? WHERE id = ? AND user_id = ?
-                             RETURNING device_id",
-                        )
-                        .bind(server.now_i64()?)
-                        .bind(&act.pairing)
-                        .bind(&self.user_id)
-                        .fetch_all(server.pool())
-                        .await?
-                        .pop();
-                        server.notify(device.flatten().as_deref());
+                        sqlx::query("UPDATE pairings SET state = 'deactivated', modified = ? WHERE id = ?")
+                            .bind(server.now_i64()?)
+                            .bind(id)
+                            .execute(server.pool())
+                            .await?;
+                        server.notify(known.and_then(|pairing| pairing.device_id).as_deref());
                         Ok(None)
                     }
                 }
@@ -173,13 +191,32 @@ impl Session {
         }
     }
 
+    /// When the outcome of this page was signed first, which is now if it never was.
+    pub(super) async fn signed_at(&self, server: &Server) -> Result<i64, ApiError> {
+        let signed: Vec<i64> = sqlx::query_scalar(
+            "UPDATE web_sessions SET signed = coalesce(signed, ?) WHERE token_digest = ? RETURNING signed",
+        )
+        .bind(server.now_i64()?)
+        .bind(digest(&self.token))
+        .fetch_all(server.pool())
+        .await?;
+        signed.first().copied().ok_or(ApiError::NOT_FOUND)
+    }
+
     /// Pairs with the phone that shows the phrase, unless the user has one: the page knows only the first factor.
     async fn pair(&self, server: &Server, phrase: &str) -> Result<Option<&'static str>, ApiError> {
         let pairing = self.pairing(server).await?;
         if pairing.is_some_and(|pairing| matches!(pairing.pairing_state.as_str(), "enabled" | "pending")) {
             return Ok(None);
         }
-        let Some(id) = server.pair_by_phrase(&self.user_id, phrase).await? else {
+        // Counted before it is looked at: phrases of strangers can be guessed.
+        let counted = sqlx::query(
+            "UPDATE web_sessions SET phrases_left = phrases_left - 1 WHERE token_digest = ? AND phrases_left > 0",
+        );
+        if counted.bind(digest(&self.token)).execute(server.pool()).await?.rows_affected() == 0 {
+            return Ok(Some("Too many attempts. Go back, and start again."));
+        }
+        let Some(id) = server.pair_by_phrase(&self.user_id, phrase, true).await? else {
             return Ok(Some("No phone shows these words. They change every few minutes."));
         };
         sqlx::query("UPDATE web_sessions SET pairing_id = ? WHERE token_digest = ?")
