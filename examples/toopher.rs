@@ -30,16 +30,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_extra::TypedHeader;
 use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::Basic;
-use tower_toopher::oauth1::{Credentials, sign};
-use tower_toopher::{SecondFactor, Terminal, ToopherClient, ToopherLayer, ToopherVerifier, UserId};
+use tower_toopher::oauth1::Credentials;
+use tower_toopher::toopher::TerminalCookie;
+use tower_toopher::{SecondFactor, ToopherClient, ToopherLayer, ToopherVerifier, UserId};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -49,12 +49,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = ToopherClient::new(variable("TOOPHER_BASE_URL")?.parse()?, credentials)?;
 
     // One verifier, which remembers whose phone has been asked.
-    let second_factor =
-        ToopherLayer::new(ToopherVerifier::new(client).create_terminals()).action("see the account").terminal(terminal);
+    let second_factor = ToopherLayer::new(ToopherVerifier::new(client).create_terminals())
+        .action("see the account")
+        // The browser, by its cookie, so that the approval of one browser does not let another one in.
+        .terminal(|parts| TerminalCookie::terminal(parts, "a browser"));
     let app = Router::new()
         .route("/account", get(account).layer(second_factor))
         // Outside the gate, so that they have said who it is, and from where, when the gate asks.
-        .route_layer(middleware::from_fn(terminal_cookie))
+        .route_layer(TerminalCookie::insecure_without_tls())
         .route_layer(middleware::from_fn(first_factor));
 
     let listener = tokio::net::TcpListener::bind(&addr).await?;
@@ -65,39 +67,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn account(factor: SecondFactor) -> String {
     format!("This is the account of {}, by {:?}.\n", factor.user(), factor.factor())
-}
-
-/// The browser, by a random cookie, so that the approval of one browser does not let another one in.
-fn terminal(parts: &Parts) -> Option<Terminal> {
-    let TerminalId(id) = parts.extensions.get()?;
-    Some(Terminal::new("a browser").with_discriminator(id.as_str()))
-}
-
-#[derive(Clone)]
-struct TerminalId(String);
-
-/// Reads the cookie of the browser, and gives it one if it has none.
-async fn terminal_cookie(mut request: Request, next: Next) -> Response {
-    let known = cookie(request.headers());
-    let Some(id) = known.clone().or_else(|| sign::nonce().ok()) else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    let set = format!("terminal={id}; HttpOnly; SameSite=Lax; Path=/; Max-Age=31536000");
-    request.extensions_mut().insert(TerminalId(id));
-    let mut response = next.run(request).await;
-    if let (None, Ok(set)) = (known, HeaderValue::try_from(set)) {
-        // Behind TLS, `Secure` belongs to it too.
-        response.headers_mut().append(header::SET_COOKIE, set);
-    }
-    response
-}
-
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
-    let (_, value) =
-        cookies.split("; ").filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "terminal")?;
-    // Only what this service has given out has this shape.
-    (value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| value.to_owned())
 }
 
 /// HTTP Basic, with one user. It puts the `UserId` into the request's extensions, where the gate looks for it.

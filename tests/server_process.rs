@@ -100,6 +100,15 @@ fn errors_of_the_operator_say_what_to_do() {
     assert!(!ok && message.contains("64 hexadecimal digits") && !message.contains("secret\""), "{message}");
     let (key, _) = requester(&folder);
     assert_eq!(run(&folder, &["requester", "list"]), (true, format!("{key}\tactive\tmy site\n")));
+    // The key may stand in the environment instead.
+    let key_file = folder.join("toopher.key");
+    let sealing_key = std::fs::read_to_string(&key_file).unwrap();
+    std::fs::remove_file(&key_file).unwrap();
+    let listed =
+        |key: &str| command(&folder).args(["requester", "list"]).env("TOOPHER_SERVER_KEY", key).output().unwrap();
+    assert!(listed(&sealing_key).status.success() && !listed("odd").status.success());
+    std::fs::write(&key_file, sealing_key).unwrap();
+    output("chmod", &["600", key_file.to_str().unwrap()]);
     assert!(run(&folder, &["requester", "revoke", &key]).0);
     assert_eq!(run(&folder, &["requester", "list"]), (true, format!("{key}\trevoked\tmy site\n")));
     assert!(!run(&folder, &["requester", "revoke", "nobody"]).0);

@@ -57,6 +57,8 @@ struct Common {
     #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
     /// A file with the key that secrets in the database are sealed with [default: toopher.key]
+    ///
+    /// The environment variable TOOPHER_SERVER_KEY, if it is set, is the key itself.
     #[arg(long, global = true, env = "TOOPHER_SERVER_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
 }
@@ -234,17 +236,24 @@ async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Serv
     };
     let key_file = or(&common.key_file, &config.key_file, "toopher.key");
     let database = or(&common.database, &config.database, "toopher.sqlite");
-    #[cfg(unix)]
-    if std::fs::metadata(&key_file)
-        .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o77 != 0)
-    {
-        tracing::warn!(file = %key_file.display(), "others can read the key: chmod 600 it");
-    }
-    let key = std::fs::read_to_string(&key_file)
-        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", key_file.display()))?;
-    let key = SealingKey::parse(&key).map_err(|error| format!("{}: {error}", key_file.display()))?;
+    let (key, source) = match std::env::var("TOOPHER_SERVER_KEY") {
+        Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
+        Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
+    };
+    let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
     let server = Server::open(&database, key, public_url).await;
     server.map_err(|error| format!("{}: {error}", database.display()).into())
+}
+
+fn read_key(file: &Path) -> Result<String, Failure> {
+    #[cfg(unix)]
+    if std::fs::metadata(file)
+        .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o77 != 0)
+    {
+        tracing::warn!(file = %file.display(), "others can read the key: chmod 600 it");
+    }
+    std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", file.display()).into())
 }
 
 async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Failure> {

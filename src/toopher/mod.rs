@@ -70,6 +70,7 @@ mod initiate;
 mod json;
 mod methods;
 mod reply;
+mod terminal_cookie;
 mod transport;
 mod user;
 mod verifier;
@@ -81,6 +82,7 @@ pub use self::error::ClientError;
 pub use self::error_kind::ApiErrorKind;
 pub use self::initiate::Initiate;
 pub use self::reply::{ApiReply, AuthenticationStatus, PairingStatus, ResetLink};
+pub use self::terminal_cookie::{TerminalCookie, TerminalCookieFuture, TerminalCookieService};
 #[cfg(feature = "client-hyper")]
 pub use self::transport::HyperTransport;
 pub use self::transport::TransportError;
