@@ -850,3 +850,21 @@ async fn users_and_terminals_by_their_ids() {
     site.paired("another").await;
     assert_eq!(site.initiate("another", &[("terminal_id", id(&terminal))]).await.1["error_code"], 706);
 }
+
+#[tokio::test]
+async fn an_authenticator_that_the_user_has_already() {
+    let (site, clock) = site().await;
+    clock.set(T);
+    let hex = "3132333435363738393031323334353637383930";
+    for (user, secret) in [("a", hex), ("b", "gezd gnbv gy3t qojq gezd gnbv gy3t qojq")] {
+        let upgrade = [("user_name", user), ("label", "my token"), ("secret", secret)];
+        let (status, pairing) = site.post("pairings/upgrade", &upgrade).await;
+        assert_eq!((status, &pairing["enabled"]), (200, &json!(true)));
+        assert_eq!(outcome(&site.initiate(user, &[("otp", "081804")]).await.1), GRANTED);
+        assert_eq!(outcome(&site.initiate(user, &[("otp", "081804")]).await.1), DENIED);
+    }
+    for secret in ["", "3132", "GEZDGNBVGY3TQOJQ", "secret"] {
+        let upgrade = [("user_name", "c"), ("secret", secret)];
+        assert_eq!(site.post("pairings/upgrade", &upgrade).await.0, 400, "{secret}");
+    }
+}

@@ -226,6 +226,7 @@ impl Server {
             .route("/pairings/create", post(pairings::create))
             .route("/pairings/create/qr", post(pairings::create_qr))
             .route("/pairings/create/sms", post(pairings::create_sms))
+            .route("/pairings/upgrade", post(pairings::upgrade))
             .route("/qr/pairings/{id}", get(pairings::qr))
             .route("/pairings/{id}", get(pairings::status).post(pairings::update))
             .route("/pairings/{id}/generate_reset_link", post(reset::generate_link))

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::header;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -128,6 +128,30 @@ pub(super) async fn create_sms(State(server): State<Server>, call: Signed) -> Re
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public);
     server.send(Message::Sms { number, text }).await?;
+    server.answer_pairing(&call.requester_id, &id).await
+}
+
+/// Makes a pairing of an authenticator that the user has already, from its secret, in hexadecimal digits or base32. There
+/// is no phone to ask: it verifies codes, and the site answers for it.
+pub(super) async fn upgrade(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let text = call.params.require(&["secret"])?;
+    let secret = match HEXLOWER_PERMISSIVE.decode(text.as_bytes()) {
+        Ok(bytes) => Secret::from_bytes(bytes),
+        Err(_) => Secret::from_base32(text),
+    };
+    let secret = secret.map_err(|_| ApiError::bad_request("The secret is not 128 bits or more in hex or base32."))?;
+    let user = server.named_user(&call).await?;
+    let (id, now) = (new_id(), server.now_i64()?);
+    sqlx::query(
+        "INSERT INTO pairings (id, user_id, state, sealed_secret, secret_delivered, created, modified)
+         VALUES (?1, ?2, 'enabled', ?3, 1, ?4, ?4)",
+    )
+    .bind(&id)
+    .bind(&user.user_id)
+    .bind(server.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
+    .bind(now)
+    .execute(server.pool())
+    .await?;
     server.answer_pairing(&call.requester_id, &id).await
 }
 
