@@ -50,7 +50,6 @@ CREATE TABLE pairings (
     reset_tries_left INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL CHECK (state IN ('pending', 'enabled', 'refused', 'deactivated')),
     sealed_secret BLOB NOT NULL,
-    secret_delivered INTEGER NOT NULL DEFAULT 0,
     -- Asked for on a page, by someone who has shown no more than the first factor.
     from_page INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL,

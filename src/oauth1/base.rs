@@ -120,9 +120,7 @@ impl<'a> Signable<'a> {
     fn mac(&self, secret: &str) -> Hmac<Sha1> {
         // The `&` stays though no token secret follows it.
         let key = Zeroizing::new(format!("{}&", encode(secret)));
-        #[allow(clippy::expect_used, reason = "an HMAC takes a key of any length (RFC 2104 section 2)")]
-        let mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
-        mac.chain_update(self.base_string())
+        hmac_sha1(key.as_bytes(), &self.base_string())
     }
 }
 
@@ -131,6 +129,12 @@ impl fmt::Debug for Signable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signable").field("method", &self.method).field("base", &self.base).finish_non_exhaustive()
     }
+}
+
+pub(super) fn hmac_sha1(key: &[u8], text: &str) -> Hmac<Sha1> {
+    #[allow(clippy::expect_used, reason = "an HMAC takes a key of any length (RFC 2104 section 2)")]
+    let mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.chain_update(text)
 }
 
 #[cfg(test)]

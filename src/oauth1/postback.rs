@@ -1,8 +1,10 @@
 //! The signature of what the API's web pages post back to a site. It is not OAuth's, but it is made with the same secret.
 
 use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha1::Sha1;
+
+use super::base::hmac_sha1;
 
 /// The signature over `fields`, in any order: HMAC-SHA1 in base64, under the consumer secret as it is, over the fields
 /// in the order of their names and encoded as a form.
@@ -21,7 +23,5 @@ fn mac(secret: &str, fields: &[(&str, &str)]) -> Hmac<Sha1> {
     let mut fields = fields.to_vec();
     fields.sort_unstable();
     let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    #[allow(clippy::expect_used, reason = "an HMAC takes a key of any length (RFC 2104 section 2)")]
-    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
-    mac.chain_update(text)
+    hmac_sha1(secret.as_bytes(), &text)
 }

@@ -25,6 +25,7 @@
 //! - A decision is one statement of the database that finds the request still waiting; the first one stands.
 //! - Consumer secrets and the secrets of pairings stand in the database under a [`SealingKey`].
 
+mod admin;
 mod error;
 mod guard;
 mod id;
@@ -33,10 +34,12 @@ mod objects;
 mod pairings;
 mod params;
 mod phone;
+mod phrases;
 mod requests;
 mod reset;
 mod seal;
 mod signed;
+mod sweep;
 mod terminals;
 mod users;
 mod web;
@@ -49,22 +52,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::middleware::map_request;
 use axum::routing::{get, post};
-use data_encoding::HEXLOWER;
 use http::request::Parts;
-use sqlx::{Row, SqlitePool};
+use sqlx::SqlitePool;
 use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
+pub use self::admin::{Requester, UserSummary};
 use self::error::ApiError;
 pub use self::error::ServerError;
 use self::guard::BackupCodes;
 pub use self::message::Message;
 pub use self::seal::{InvalidSealingKey, SealingKey};
-use crate::oauth1::{BaseUri, Credentials};
-use crate::random;
+use crate::BoxError;
+use crate::oauth1::BaseUri;
 use crate::store::{Database, SqliteStore, Throttle};
 use crate::totp::{TotpVerifier, Window};
-use crate::{BoxError, UserId};
 
 /// How long a request waits for the phone.
 const REQUEST_LIFETIME: u64 = 120;
@@ -72,10 +74,6 @@ const REQUEST_LIFETIME: u64 = 120;
 const EVENTS: usize = 256;
 /// How many phones may listen for events at once.
 const LISTENERS: usize = 10_000;
-/// How long decided requests are kept.
-const KEEP_REQUESTS: i64 = 30 * DAY;
-const DAY: i64 = 24 * 60 * 60;
-
 /// The server: its database, its keys, its address. Clones share it.
 #[derive(Clone)]
 pub struct Server {
@@ -102,34 +100,6 @@ struct PublicUrl {
     scheme: String,
     authority: String,
     prefix: String,
-}
-
-/// A site that may call.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Requester {
-    /// What the database calls it.
-    pub id: String,
-    /// What people call it.
-    pub name: String,
-    /// What it signs with, beside its secret.
-    pub consumer_key: String,
-    /// Whether its calls are refused.
-    pub revoked: bool,
-}
-
-/// What people see of a user.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UserSummary {
-    /// What the database calls them.
-    pub id: String,
-    /// What the requester calls them.
-    pub name: String,
-    /// Whether they take part.
-    pub enabled: bool,
-    /// How many authenticators verify for them.
-    pub active_pairings: i64,
 }
 
 impl Server {
@@ -255,138 +225,6 @@ impl Server {
             .with_state(self.clone())
     }
 
-    /// Makes a requester, and the key and secret that it signs with.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails, or the operating system has no random numbers.
-    pub async fn create_requester(&self, name: &str) -> Result<Credentials, ServerError> {
-        let random = |length: usize| {
-            let mut bytes = vec![0; length];
-            random::fill(&mut bytes).map(|()| HEXLOWER.encode(&bytes))
-        };
-        let credentials = Credentials::new(random(10)?, random(20)?)?;
-        self.add_requester(name, &credentials).await?;
-        Ok(credentials)
-    }
-
-    /// Makes a requester with a key and secret of one's own, or gives the one with this key another secret.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), ServerError> {
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
-        let id: String = sqlx::query(
-            "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES (?, ?, ?, x'', ?)
-             ON CONFLICT (consumer_key) DO UPDATE SET name = excluded.name, revoked = 0 RETURNING id",
-        )
-        .bind(new_id())
-        .bind(name)
-        .bind(credentials.key())
-        .bind(self.now_i64().map_err(|_| "the clock stands before 1970")?)
-        .fetch_one(&mut *transaction)
-        .await?
-        .try_get("id")?;
-        let sealed = self.seal().seal(&place::consumer_secret(&id), credentials.secret().as_bytes())?;
-        sqlx::query("UPDATE requesters SET sealed_secret = ? WHERE id = ?")
-            .bind(sealed)
-            .bind(&id)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// All requesters, by name.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn requesters(&self) -> Result<Vec<Requester>, ServerError> {
-        let rows = sqlx::query("SELECT id, name, consumer_key, revoked FROM requesters ORDER BY name, id")
-            .fetch_all(self.pool())
-            .await?;
-        let requester = |row: &sqlx::sqlite::SqliteRow| {
-            Ok::<_, sqlx::Error>(Requester {
-                id: row.try_get("id")?,
-                name: row.try_get("name")?,
-                consumer_key: row.try_get("consumer_key")?,
-                revoked: row.try_get("revoked")?,
-            })
-        };
-        Ok(rows.iter().map(requester).collect::<Result<_, _>>()?)
-    }
-
-    /// Refuses the calls of the requester with this consumer key from now on; says whether there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn revoke_requester(&self, consumer_key: &str) -> Result<bool, ServerError> {
-        let revoked = sqlx::query("UPDATE requesters SET revoked = 1 WHERE consumer_key = ?").bind(consumer_key);
-        Ok(revoked.execute(self.pool()).await?.rows_affected() > 0)
-    }
-
-    /// The users of the requester with this consumer key, by name.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn users(&self, consumer_key: &str) -> Result<Vec<UserSummary>, ServerError> {
-        let rows = sqlx::query(
-            "SELECT u.id, u.name, u.enabled,
-                (SELECT count(*) FROM pairings p WHERE p.user_id = u.id AND p.state = 'enabled') AS active
-             FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? ORDER BY u.name",
-        )
-        .bind(consumer_key)
-        .fetch_all(self.pool())
-        .await?;
-        let user = |row: &sqlx::sqlite::SqliteRow| {
-            Ok::<_, sqlx::Error>(UserSummary {
-                id: row.try_get("id")?,
-                name: row.try_get("name")?,
-                enabled: row.try_get("enabled")?,
-                active_pairings: row.try_get("active")?,
-            })
-        };
-        Ok(rows.iter().map(user).collect::<Result<_, _>>()?)
-    }
-
-    /// Deactivates all pairings of a user, who must pair again, and forgets their failures; says whether there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, ServerError> {
-        let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
-        self.deactivate_pairings(&id).await?;
-        self.verifier.unlock(&UserId::new(id)?).await?;
-        Ok(true)
-    }
-
-    /// Sets whether a user takes part; says whether there is one. A user who does not is answered with error 704, and
-    /// it is the site that decides what that means.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, ServerError> {
-        let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
-        sqlx::query("UPDATE users SET enabled = ? WHERE id = ?").bind(enabled).bind(id).execute(self.pool()).await?;
-        Ok(true)
-    }
-
-    async fn user_id(&self, consumer_key: &str, name: &str) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT u.id FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? AND u.name = ?",
-        )
-        .bind(consumer_key)
-        .bind(name)
-        .fetch_optional(self.pool())
-        .await
-    }
-
     /// Whether the database answers: for a readiness probe.
     ///
     /// # Errors
@@ -394,69 +232,6 @@ impl Server {
     /// When it does not.
     pub async fn ready(&self) -> Result<(), ServerError> {
         sqlx::query("SELECT 1 FROM requesters LIMIT 1").fetch_optional(self.pool()).await?;
-        Ok(())
-    }
-
-    /// Removes what is over: nonces, phrases, spent steps, old requests. Call it every few minutes.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails, or the clock stands before 1970.
-    pub async fn sweep(&self) -> Result<(), ServerError> {
-        let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
-        // A nonce matters as long as its timestamp is accepted, and a little longer.
-        let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
-        for (statement, limit) in [
-            // Before the pairings that they point to.
-            ("DELETE FROM web_sessions WHERE expires < ?", now),
-            // Used and old phrases stay for a day, so that none is dealt to another phone while a person still has it
-            // in mind.
-            ("DELETE FROM phrases WHERE expires < ?", now.saturating_sub(DAY)),
-            ("DELETE FROM pairings WHERE state = 'pending' AND modified < ?", now.saturating_sub(DAY)),
-            (
-                "DELETE FROM devices WHERE created < ? AND id NOT IN (SELECT device_id FROM phrases)
-                    AND id NOT IN (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)",
-                now.saturating_sub(DAY),
-            ),
-            ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
-            ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS)),
-            (
-                "DELETE FROM terminals WHERE modified < ? AND id NOT IN (SELECT terminal_id FROM requests)
-                    AND id NOT IN (SELECT terminal_id FROM automations)",
-                now.saturating_sub(KEEP_REQUESTS),
-            ),
-            (
-                "DELETE FROM actions WHERE created < ? AND id NOT IN (SELECT action_id FROM requests)
-                    AND id NOT IN (SELECT action_id FROM automations)",
-                now.saturating_sub(KEEP_REQUESTS),
-            ),
-        ] {
-            sqlx::query(statement).bind(limit).execute(self.pool()).await?;
-        }
-        self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await
-    }
-
-    /// Refuses calls that were signed before now: for a server that does not know which of them it has answered, as one
-    /// in memory after a restart.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails, or the clock stands before 1970.
-    pub async fn refuse_earlier_calls(&self) -> Result<(), ServerError> {
-        let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
-        self.refuse_signed_before(now).await
-    }
-
-    /// Forgets the nonces of calls signed before `limit`, and never answers such a call again, whatever the clock and
-    /// the window become.
-    async fn refuse_signed_before(&self, limit: i64) -> Result<(), ServerError> {
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE nonces_forgotten SET before = max(before, ?)")
-            .bind(limit)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("DELETE FROM nonces WHERE timestamp < ?").bind(limit).execute(&mut *transaction).await?;
-        transaction.commit().await?;
         Ok(())
     }
 

@@ -53,7 +53,7 @@ impl Server {
             "UPDATE phrases SET expires = ?1 WHERE phrase = ?2 AND expires > ?1 RETURNING device_id",
         )
         .bind(self.now_i64()?)
-        .bind(super::phone::normal(phrase))
+        .bind(super::phrases::normal(phrase))
         .fetch_all(self.pool())
         .await?
         .pop();
@@ -143,8 +143,8 @@ pub(super) async fn upgrade(State(server): State<Server>, call: Signed) -> Resul
     let user = server.named_user(&call).await?;
     let (id, now) = (new_id(), server.now_i64()?);
     sqlx::query(
-        "INSERT INTO pairings (id, user_id, state, sealed_secret, secret_delivered, created, modified)
-         VALUES (?1, ?2, 'enabled', ?3, 1, ?4, ?4)",
+        "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
+         VALUES (?1, ?2, 'enabled', ?3, ?4, ?4)",
     )
     .bind(&id)
     .bind(&user.user_id)

@@ -23,8 +23,7 @@ use super::error::ApiError;
 use super::id::Id;
 use super::objects::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
 use super::pairings::{digest, token};
-use super::{Server, new_id};
-use crate::random;
+use super::{Server, new_id, phrases};
 
 /// How many phones are registered at the most without being paired; they are removed after a day.
 const MAX_UNPAIRED: i64 = 10_000;
@@ -35,23 +34,6 @@ const PHRASE_LIFETIME: i64 = 300;
 /// How long a pairing waits to be allowed.
 const PAIRING_LIFETIME: i64 = 600;
 const MAX_DEVICE_NAME: usize = 200;
-
-const ADJECTIVES: [&str; 64] = [
-    "able", "amber", "awkward", "bold", "brave", "brief", "bright", "calm", "cheerful", "clever", "cosy", "curious",
-    "daring", "early", "easy", "fancy", "fast", "fluffy", "fresh", "friendly", "gentle", "giant", "glad", "golden",
-    "grand", "happy", "honest", "jolly", "keen", "kind", "late", "lazy", "little", "lively", "lucky", "merry",
-    "mighty", "modest", "neat", "noble", "odd", "patient", "plain", "polite", "proud", "quick", "quiet", "rapid",
-    "rare", "round", "shiny", "silent", "silver", "simple", "sleepy", "smooth", "steady", "sunny", "swift", "tidy",
-    "tiny", "warm", "wild", "wise",
-];
-const NOUNS: [&str; 64] = [
-    "acorn", "anchor", "apple", "badger", "bakery", "basket", "beacon", "beaver", "bridge", "button", "candle",
-    "canyon", "castle", "cello", "cherry", "cloud", "comet", "copper", "cricket", "dolphin", "dragon", "ember",
-    "falcon", "feather", "forest", "fountain", "garden", "glacier", "guitar", "hammer", "harbour", "hedgehog",
-    "island", "jacket", "kettle", "kitten", "ladder", "lantern", "lemon", "lobster", "magnet", "meadow", "mirror",
-    "mountain", "otter", "paddle", "parrot", "pebble", "pencil", "penguin", "pepper", "pigeon", "planet", "pocket",
-    "rabbit", "river", "rocket", "saddle", "thunder", "ticket", "turtle", "violin", "walnut", "window",
-];
 
 pub(super) fn router() -> Router<Server> {
     Router::new()
@@ -68,11 +50,6 @@ pub(super) fn router() -> Router<Server> {
         .route("/automations", get(automations))
         .route("/automations/{id}/remove", post(remove_automation))
         .route("/events", get(events))
-}
-
-/// A phrase as it is compared: people write it with capitals, and with more than one space.
-pub(super) fn normal(phrase: &str) -> String {
-    phrase.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
 /// The device that calls.
@@ -168,10 +145,7 @@ async fn new_phrase(State(server): State<Server>, device: Device) -> Result<Json
         .execute(server.pool())
         .await?;
     for _ in 0..20 {
-        let mut random = [0; 4];
-        random::fill(&mut random)?;
-        let pick = |words: [&'static str; 64], at: usize| words[usize::from(random[at] % 64)];
-        let phrase = [pick(ADJECTIVES, 0), pick(NOUNS, 1), pick(ADJECTIVES, 2), pick(NOUNS, 3)].join(" ");
+        let phrase = phrases::deal()?;
         // One that another phone has shown within a day is taken: a person may still have it in mind.
         let taken = sqlx::query(
             "INSERT OR IGNORE INTO phrases (phrase, device_id, expires)
@@ -235,7 +209,7 @@ async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<V
 async fn allow_pairing(State(server): State<Server>, Id(id): Id, device: Device) -> Result<Json<Value>, ApiError> {
     // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day.
     let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-        "UPDATE pairings SET state = 'enabled', secret_delivered = 1, modified = ?1
+        "UPDATE pairings SET state = 'enabled', modified = ?1
          WHERE id = ?2 AND device_id = ?3 AND state = 'pending' AND modified > ?1 - ?4
             AND (NOT from_page OR NOT EXISTS
                 (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))

@@ -65,7 +65,7 @@ impl Server {
     /// People answer in other letters, and with other spaces, than they once did. Under the key, since an answer can be
     /// guessed from its plain digest.
     fn answer_digest(&self, pairing: &str, answer: &str) -> Vec<u8> {
-        self.seal().digest(&format!("answer for pairing {pairing}: {}", super::phone::normal(answer)))
+        self.seal().digest(&format!("answer for pairing {pairing}: {}", super::phrases::normal(answer)))
     }
 }
 

@@ -57,10 +57,13 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiEr
 impl Server {
     /// Checks signature, time and nonce, in this order: only who can sign can use a nonce up.
     pub(super) async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
-        let consumer = sqlx::query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = ? AND revoked = 0")
-            .bind(signed.consumer_key())
-            .fetch_optional(self.pool())
-            .await?;
+        let consumer = sqlx::query(
+            "SELECT id, sealed_secret, (SELECT before FROM nonces_forgotten) AS forgotten
+             FROM requesters WHERE consumer_key = ? AND revoked = 0",
+        )
+        .bind(signed.consumer_key())
+        .fetch_optional(self.pool())
+        .await?;
         let Some(consumer) = consumer else {
             // As long as a known one takes.
             std::hint::black_box(signed.is_signed_with("a secret of nobody, as long as any"));
@@ -69,7 +72,7 @@ impl Server {
         let id: String = consumer.try_get("id")?;
         let secret = self.open_consumer_secret(&id, consumer.try_get("sealed_secret")?)?;
         let now = self.now()?;
-        let forgotten: i64 = sqlx::query_scalar("SELECT before FROM nonces_forgotten").fetch_one(self.pool()).await?;
+        let forgotten: i64 = consumer.try_get("forgotten")?;
         let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;
         if !signed.is_signed_with(&secret)
             || timestamp < forgotten

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
+use super::error::{ApiError, ServerError};
 use super::id::Id;
 use super::objects::{USER_COLUMNS, User};
 use super::signed::Signed;
@@ -54,22 +54,25 @@ impl Server {
         self.user(&call.requester_id, id).await?.ok_or(ApiError::NO_USER)
     }
 
-    pub(super) async fn deactivate_pairings(&self, user: &str) -> Result<(), sqlx::Error> {
-        let now = self.now_i64().unwrap_or_default();
+    /// Ends all pairings of a user, and the printed codes, which are of the same time and may be with the same thief.
+    /// Nothing is left to guess then, and the next pairing must be able to log in: the failures are forgotten.
+    pub(super) async fn reset(&self, user: &str) -> Result<(), ServerError> {
+        let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
+        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
         let devices: Vec<Option<String>> = sqlx::query_scalar(
             "UPDATE pairings SET state = 'deactivated', modified = ?, claim_digest = NULL, sealed_claim = NULL
              WHERE user_id = ? AND state <> 'deactivated' RETURNING device_id",
         )
         .bind(now)
         .bind(user)
-        .fetch_all(self.pool())
+        .fetch_all(&mut *transaction)
         .await?;
-        // Printed codes are of the same time, and may be with the same thief.
-        sqlx::query("DELETE FROM backup_codes WHERE user_id = ?").bind(user).execute(self.pool()).await?;
+        sqlx::query("DELETE FROM backup_codes WHERE user_id = ?").bind(user).execute(&mut *transaction).await?;
+        transaction.commit().await?;
         for device in devices {
             self.notify(device.as_deref());
         }
-        Ok(())
+        Ok(self.verifier.unlock(&UserId::new(user)?).await?)
     }
 }
 
@@ -119,11 +122,7 @@ pub(super) async fn reset(State(server): State<Server>, call: Signed) -> Result<
         .bind(name)
         .fetch_optional(server.pool())
         .await?;
-    let id = id.ok_or(ApiError::NO_USER)?;
-    server.deactivate_pairings(&id).await?;
-    // Nothing is left to guess, and the new pairing must be able to log in.
-    let user = UserId::new(id).map_err(|error| ApiError::internal(&error))?;
-    server.verifier.unlock(&user).await?;
+    server.reset(&id.ok_or(ApiError::NO_USER)?).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Json(json!({})))
 }
 
