@@ -20,8 +20,12 @@
 //! curl -i -u alice:wonderland -c jar -b jar http://127.0.0.1:3000/account
 //! ```
 //!
-//! The first has a code checked. The second asks alice's phone, and is answered with 202 until she has answered: send
-//! it again, with the cookie that it was given.
+//! The first has a code checked. The second asks alice's phone, and is answered with 202 and a challenge. Send it again
+//! with the cookie and the challenge that it was given, until she has answered:
+//!
+//! ```sh
+//! curl -i -u alice:wonderland -b jar -H 'Toopher-Challenge: …' -H 'Prefer: wait=20' http://127.0.0.1:3000/account
+//! ```
 //!
 //! `ADDR` sets the address (default `127.0.0.1:3000`).
 
@@ -39,7 +43,7 @@ use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::Basic;
 use tower_toopher::oauth1::Credentials;
 use tower_toopher::toopher::TerminalCookie;
-use tower_toopher::{SecondFactor, ToopherClient, ToopherLayer, ToopherVerifier, UserId};
+use tower_toopher::{Approvals, SecondFactor, ToopherClient, ToopherLayer, ToopherVerifier, UserId};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -48,9 +52,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)?;
     let client = ToopherClient::new(variable("TOOPHER_BASE_URL")?.parse()?, credentials)?;
 
-    // One verifier, which remembers whose phone has been asked.
-    let second_factor = ToopherLayer::new(ToopherVerifier::new(client).create_terminals())
+    // Asks phones, and remembers whose has been asked.
+    let approvals = Approvals::new(ToopherVerifier::new(client).create_terminals())?;
+    let second_factor = ToopherLayer::new(approvals)
         .action("see the account")
+        // Without a session of its own, what tells browsers apart is their cookie alone.
+        .approvals(|parts| Some(TerminalCookie::terminal(parts, "")?.discriminator()?.into()))
         // The browser, by its cookie, so that the approval of one browser does not let another one in.
         .terminal(|parts| TerminalCookie::terminal(parts, "a browser"));
     let app = Router::new()

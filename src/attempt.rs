@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Otp;
+use crate::{Approval, Challenge, Otp, RequestBinding};
 
 /// The most bytes that a [`UserId`] may have, so that what is stored per user is bounded.
 const MAX_USER_ID: usize = 512;
@@ -28,15 +28,24 @@ pub struct Attempt {
     action: Action,
     terminal: Option<Terminal>,
     otp: Option<Otp>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What only attempts need that may wait for a person. Those with an OTP, which are most, do not carry it about.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    challenge: Option<Challenge>,
+    request: Option<RequestBinding>,
+    approval: Approval,
 }
 
 impl Attempt {
     /// An attempt without an OTP and without a terminal.
     pub fn new(user: UserId, action: impl Into<Action>) -> Self {
-        Self { user, action: action.into(), terminal: None, otp: None }
+        Self { user, action: action.into(), terminal: None, otp: None, waiting: None }
     }
 
-    /// Sets the OTP, or takes it away. Default: none, which a verifier that can push may take as "ask the phone".
+    /// Sets the OTP, or takes it away. Default: none.
     pub fn with_otp(mut self, otp: Option<Otp>) -> Self {
         self.otp = otp;
         self
@@ -45,6 +54,30 @@ impl Attempt {
     /// Sets the terminal that the request comes from. Default: none.
     pub fn with_terminal(mut self, terminal: Option<Terminal>) -> Self {
         self.terminal = terminal;
+        self
+    }
+
+    /// Sets the challenge that came with the request. Default: none.
+    pub fn with_challenge(self, challenge: Option<Challenge>) -> Self {
+        self.change(|waiting| waiting.challenge = challenge)
+    }
+
+    /// Sets the request that the attempt is for. Default: none, and no approval can be bound to it.
+    pub fn with_request(self, request: Option<RequestBinding>) -> Self {
+        self.change(|waiting| waiting.request = request)
+    }
+
+    /// Sets what the verifier may do towards an approval. Default: [`Approval::Unwanted`].
+    ///
+    /// [`Approvals`](https://docs.rs/tower-toopher/latest/tower_toopher/approvals/struct.Approvals.html) does this, and
+    /// keeps count. Code that asks for approvals by itself opens an attack: whoever has the password can have the phone
+    /// ring until its owner gives in.
+    pub fn with_approval(self, approval: Approval) -> Self {
+        self.change(|waiting| waiting.approval = approval)
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Waiting)) -> Self {
+        change(self.waiting.get_or_insert_default());
         self
     }
 
@@ -70,6 +103,24 @@ impl Attempt {
     #[must_use]
     pub fn otp(&self) -> Option<&Otp> {
         self.otp.as_ref()
+    }
+
+    /// The challenge that came with the request: the name of an approval that an earlier one asked for.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&Challenge> {
+        self.waiting.as_ref()?.challenge.as_ref()
+    }
+
+    /// The request that the attempt is for; none where no approval may be asked for.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestBinding> {
+        self.waiting.as_ref()?.request.as_ref()
+    }
+
+    /// What the verifier may do towards an approval.
+    #[must_use]
+    pub fn approval(&self) -> &Approval {
+        self.waiting.as_ref().map_or(&Approval::Unwanted, |waiting| &waiting.approval)
     }
 }
 

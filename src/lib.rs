@@ -3,19 +3,26 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "approvals")]
+pub mod approvals;
 mod attempt;
 #[cfg(feature = "axum")]
 pub mod axum;
+mod binding;
+mod either;
 pub mod gate;
 mod media;
 #[cfg(feature = "oauth1")]
 pub mod oauth1;
 mod otp;
-#[cfg(any(feature = "oauth1", feature = "totp"))]
+mod pending;
+#[cfg(any(feature = "approvals", feature = "oauth1", feature = "totp"))]
 mod random;
+#[cfg(any(feature = "approvals", feature = "server"))]
+mod seal;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "totp")]
+#[cfg(any(feature = "approvals", feature = "totp"))]
 pub mod store;
 #[cfg(any(feature = "client", feature = "client-hyper"))]
 pub mod toopher;
@@ -23,12 +30,17 @@ pub mod toopher;
 pub mod totp;
 mod verdict;
 
+#[cfg(feature = "approvals")]
+pub use crate::approvals::Approvals;
 pub use crate::attempt::{Action, Attempt, InvalidUserId, Terminal, UserId};
+pub use crate::binding::RequestBinding;
+pub use crate::either::EitherVerifier;
 pub use crate::gate::{
-    Extract, ExtractError, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, Profile, Realm, Reject, Rejection,
-    RejectionKind, ReplayBody, ToopherLayer, ToopherService,
+    Extract, ExtractError, Extracted, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, Profile, Realm, Reject,
+    Rejection, RejectionKind, ReplayBody, ToopherLayer, ToopherService,
 };
 pub use crate::otp::{Otp, OtpKind, ParseOtpError};
+pub use crate::pending::{Approval, ApprovalId, Challenge, InvalidApprovalId, Pending};
 #[cfg(any(feature = "client", feature = "client-hyper"))]
 pub use crate::toopher::{ToopherClient, ToopherVerifier};
 #[cfg(feature = "totp")]

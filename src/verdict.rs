@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Action, UserId};
+use crate::{Action, Pending, UserId};
 
 /// Any error, the way tower carries it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -21,18 +21,20 @@ pub enum Verdict {
     Granted(Factor),
     /// It was not; the request ends.
     Denied(DenyReason),
-    /// A person has been asked; the same request may come again. Made by [`pending`](Self::pending).
-    #[non_exhaustive]
-    Pending {
-        /// How long to wait before asking again, where the verifier has an opinion.
-        retry_after: Option<Duration>,
-    },
+    /// A person has been asked; the same request may come again.
+    Pending(Box<Pending>),
 }
 
 impl Verdict {
     /// A person has been asked; `retry_after` says how long to wait before asking again.
     pub fn pending(retry_after: Option<Duration>) -> Self {
-        Self::Pending { retry_after }
+        Pending::new().with_retry_after(retry_after).into()
+    }
+}
+
+impl From<Pending> for Verdict {
+    fn from(pending: Pending) -> Self {
+        Self::Pending(Box::new(pending))
     }
 }
 
@@ -66,6 +68,13 @@ pub enum DenyReason {
     NotEnrolled,
     /// The person who was asked said no.
     Refused,
+    /// The challenge that came with the request is not one for it: made up, altered, another's, too old, or used.
+    UnknownApproval,
+    /// Another approval of this user is waited for, and nobody is asked for a second one.
+    AlreadyPending {
+        /// When that one is over at the latest.
+        retry_after: Duration,
+    },
     /// Too many failures: nothing was verified, and nothing was spent.
     Throttled {
         /// How long until the next attempt is looked at.

@@ -11,7 +11,7 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::extract::Extract;
-use super::policy::{Denial, Policy, Profile};
+use super::policy::{Asking, Denial, Policy, Profile};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
 use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict, WithoutSecondFactor};
@@ -46,7 +46,7 @@ pin_project! {
             #[pin]
             extract: F,
             parts: Parts,
-            attempt: Attempt,
+            asking: Asking,
             verifier: V,
             inner: S,
         },
@@ -76,14 +76,14 @@ where
     V: Service<Attempt>,
     X: Extract<B>,
 {
-    pub(super) fn asking(extract: X::Future, parts: Parts, attempt: Attempt, gate: &ToopherService<S, V, X, R>) -> Self
+    pub(super) fn asking(extract: X::Future, parts: Parts, asking: Asking, gate: &ToopherService<S, V, X, R>) -> Self
     where
         S: Clone,
         V: Clone,
         R: Clone,
     {
         let (verifier, inner) = (gate.verifier.clone(), gate.inner.clone());
-        Self::in_state(State::Extracting { extract, parts, attempt, verifier, inner }, gate)
+        Self::in_state(State::Extracting { extract, parts, asking, verifier, inner }, gate)
     }
 
     pub(super) fn forwarding(inner: S, request: Request<X::Body>, gate: &ToopherService<S, V, X, R>) -> Self
@@ -144,24 +144,25 @@ where
             let next = match this.state.as_mut().project() {
                 StateProj::Extracting { extract, .. } => {
                     let extracted = ready!(extract.poll(cx));
-                    let StateOwned::Extracting { parts, attempt, verifier, inner, .. } =
+                    let StateOwned::Extracting { parts, asking, verifier, inner, .. } =
                         this.state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was Extracting");
                     };
-                    match extracted {
-                        Ok((otp, body)) => State::Verifying {
+                    let asked = match extracted {
+                        Ok(found) => policy.attempt(asking, found, &parts),
+                        Err(error) => Err(policy.extract_error(error)),
+                    };
+                    match asked {
+                        Ok((attempt, body)) => State::Verifying {
                             user: attempt.user().clone(),
                             action: attempt.action().clone(),
-                            otp_given: otp.is_some(),
-                            verdict: Oneshot::new(verifier, attempt.with_otp(otp)),
+                            otp_given: attempt.otp().is_some(),
+                            verdict: Oneshot::new(verifier, attempt),
                             request: Request::from_parts(parts, body),
                             inner,
                         },
-                        Err(error) => {
-                            let rejection = policy.extract_error(error);
-                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
-                        }
+                        Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy))),
                     }
                 }
                 StateProj::Verifying { verdict, .. } => {
@@ -190,7 +191,7 @@ where
                             }
                             Denial::Refuse(rejection) => Some(rejection),
                         },
-                        Ok(Verdict::Pending { retry_after }) => Some(policy.pending(retry_after)),
+                        Ok(Verdict::Pending(pending)) => Some(policy.pending(pending)),
                         Err(error) => Some(policy.unavailable(error.into())),
                     };
                     match rejection {

@@ -52,6 +52,40 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         self.change(|policy| policy.identify = Some(Arc::new(identify)))
     }
 
+    /// Lets a request that nobody has identified name its user in a form: `user` turns what was typed into the account.
+    /// Default: such requests are refused. The extractor says in which field it stands
+    /// ([`HeaderOrForm::user_field`](crate::HeaderOrForm::user_field)).
+    ///
+    /// It is for login pages where user name, password and OTP are sent together. Only an OTP is verified then, and no
+    /// approval is ever asked for, since no first factor has been shown. Three things follow:
+    ///
+    /// - The handler must check the password **of the same account**: that of
+    ///   [`SecondFactor::user`](crate::SecondFactor::user).
+    /// - Anybody can use up the attempts of anybody, and have a name locked, without knowing a password.
+    /// - `user` must lead every spelling of a name to one account, and give names that are nobody's an id too, so that
+    ///   they are refused, throttled and timed like the others.
+    ///   [`NotEnrolledPolicy::Refuse`](crate::NotEnrolledPolicy::Refuse) should stay, as every other policy tells
+    ///   strangers who has no second factor.
+    pub fn identify_by_form(self, user: impl Fn(&str) -> Option<UserId> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.identify_by_form = Some(Arc::new(user)))
+    }
+
+    /// Lets the verifier ask for approvals, as [`Approvals`](crate#features) does: a request without an OTP is then
+    /// answered with 202 and a challenge in `Toopher-Challenge`, and the client sends the same request again with that
+    /// challenge, or with an OTP. Default: nobody is asked.
+    ///
+    /// `session` names the session, or whatever tells apart what may not use each other's approvals. An approval that
+    /// was asked for in one session counts for nothing in another; requests without one must bring an OTP. Where the
+    /// name is not secret (a constant, say), **a thief with the password can send the same request while the user waits,
+    /// and be let in by the user's approval.**
+    ///
+    /// The approval is bound to method, host, path, query, content type and body as the *gate* sees them. Inside a
+    /// router's `nest` the prefix of the path is gone: give requests of different weight different
+    /// [actions](Self::action_for).
+    pub fn approvals(self, session: impl Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.session = Some(Arc::new(session)))
+    }
+
     /// Sets what the factor is asked for. Default: `log in`.
     pub fn action(self, action: impl Into<Action>) -> Self {
         let action = action.into();

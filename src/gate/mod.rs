@@ -61,6 +61,7 @@
 //! `ConcurrencyLimit` that is cloned, not built anew.
 
 mod body;
+mod challenge;
 mod extract;
 mod future;
 mod layer;
@@ -70,7 +71,9 @@ mod reject;
 mod service;
 
 pub use self::body::ReplayBody;
-pub use self::extract::{Extract, ExtractError, ExtractForm, Header, HeaderOrForm, InPlace, Rebuild, Wrapped};
+pub use self::extract::{
+    Extract, ExtractError, ExtractForm, Extracted, Header, HeaderOrForm, InPlace, Rebuild, Wrapped,
+};
 pub use self::future::ResponseFuture;
 pub use self::layer::ToopherLayer;
 pub use self::policy::{InvalidRealm, NotEnrolledPolicy, Profile, Realm};

@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
-use super::extract::ExtractError;
+use super::challenge::{self, FindSession};
+use super::extract::{ExtractError, Extracted};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
-use crate::{Action, Attempt, BoxError, DenyReason, SecondFactor, Terminal, Unavailable, UserId};
+use crate::{
+    Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, SecondFactor, Terminal, Unavailable,
+    UserId,
+};
 
 /// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,7 @@ impl std::error::Error for InvalidRealm {}
 type Identify = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
 type ChooseAction = dyn Fn(&Parts) -> Action + Send + Sync;
 type FindTerminal = dyn Fn(&Parts) -> Option<Terminal> + Send + Sync;
+type IdentifyByForm = dyn Fn(&str) -> Option<UserId> + Send + Sync;
 type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 
 #[derive(Clone)]
@@ -84,6 +88,9 @@ pub(super) enum ActionPolicy {
 #[derive(Clone)]
 pub(super) struct Policy {
     pub(super) identify: Option<Arc<Identify>>,
+    pub(super) identify_by_form: Option<Arc<IdentifyByForm>>,
+    /// Where it is set, verifiers may ask for approvals.
+    pub(super) session: Option<Arc<FindSession>>,
     pub(super) action: ActionPolicy,
     pub(super) terminal: Option<Arc<FindTerminal>>,
     pub(super) skip: Option<Arc<Skip>>,
@@ -104,6 +111,7 @@ impl Challenges {
             &problem::OTP_REQUIRED,
             &problem::OTP_INVALID,
             &problem::REFUSED,
+            &problem::CHALLENGE_INVALID,
             &problem::PENDING_NOT_GRANTED,
         ];
         let challenge = |problem: &&Problem| {
@@ -124,8 +132,17 @@ impl Challenges {
 /// What to do with a request, by its head alone.
 pub(super) enum Admission {
     Pass,
-    Ask(Attempt),
+    Ask(Asking),
     Refuse(Rejection),
+}
+
+/// What is to be asked, as far as the head of the request says.
+pub(super) struct Asking {
+    /// None where a form is to name the user.
+    pub(super) user: Option<UserId>,
+    pub(super) action: Action,
+    pub(super) terminal: Option<Terminal>,
+    pub(super) challenge: Option<Challenge>,
 }
 
 /// What to do with a request after its verifier said no.
@@ -138,6 +155,8 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             identify: None,
+            identify_by_form: None,
+            session: None,
             action: ActionPolicy::Fixed(Action::from("log in")),
             terminal: None,
             skip: None,
@@ -154,7 +173,7 @@ impl Policy {
         self.challenges = Challenges::new(realm);
     }
 
-    pub(super) fn admit(&self, parts: &Parts) -> Admission {
+    pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
         if self.skip.as_ref().is_some_and(|skip| skip(parts)) || (self.pass_preflight && is_preflight(parts)) {
             return Admission::Pass;
         }
@@ -162,20 +181,57 @@ impl Policy {
             None => parts.extensions.get::<UserId>().cloned(),
             Some(identify) => identify(parts),
         };
-        let Some(user) = user else {
-            return Admission::Refuse(self.rejection(RejectionKind::Unidentified, &problem::UNIDENTIFIED));
-        };
+        if user.is_none() && self.identify_by_form.is_none() {
+            return Admission::Refuse(self.unidentified());
+        }
         let action = match &self.action {
             ActionPolicy::Fixed(action) => action.clone(),
             ActionPolicy::Chosen(choose) => choose(parts),
         };
-        if let Some(shown) = parts.extensions.get::<SecondFactor>()
-            && shown.covers(&user, &action)
+        if let (Some(user), Some(shown)) = (&user, parts.extensions.get::<SecondFactor>())
+            && shown.covers(user, &action)
         {
             return Admission::Pass;
         }
         let terminal = self.terminal.as_ref().and_then(|find| find(parts));
-        Admission::Ask(Attempt::new(user, action).with_terminal(terminal))
+        let challenge = match self.session {
+            None => Ok(None),
+            Some(_) => challenge::take(&mut parts.headers),
+        };
+        match challenge {
+            Ok(challenge) => Admission::Ask(Asking { user, action, terminal, challenge }),
+            Err(error) => Admission::Refuse(self.extract_error(error)),
+        }
+    }
+
+    /// What the verifier is asked, and who is asked about.
+    pub(super) fn attempt<B>(
+        &self,
+        asking: Asking,
+        found: Extracted<B>,
+        parts: &Parts,
+    ) -> Result<(Attempt, B), Rejection> {
+        let Asking { user, action, terminal, challenge } = asking;
+        let Extracted { otp, challenge: in_form, user: typed, whole, body } = found;
+        // Who is only named in a form has shown no first factor: nobody's phone rings for them.
+        let may_wait = user.is_some() && self.session.is_some();
+        let user =
+            user.or_else(|| self.identify_by_form.as_ref()?(typed.as_deref().filter(|typed| !typed.is_empty())?));
+        let user = user.ok_or_else(|| self.unidentified())?;
+        let attempt = Attempt::new(user, action).with_terminal(terminal);
+        let challenge = challenge::one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
+        if !may_wait || (otp.is_some() && challenge.is_none()) {
+            return Ok((attempt.with_otp(otp), body));
+        }
+        let request =
+            self.session.as_ref().and_then(|session| session(parts)).map(|session| {
+                RequestBinding::new(parts, Some(session), whole).with_wait(challenge::wait(&parts.headers))
+            });
+        Ok((attempt.with_otp(otp).with_challenge(challenge).with_request(request), body))
+    }
+
+    fn unidentified(&self) -> Rejection {
+        self.rejection(RejectionKind::Unidentified, &problem::UNIDENTIFIED)
     }
 
     pub(super) fn extract_error(&self, error: ExtractError) -> Rejection {
@@ -206,22 +262,26 @@ impl Policy {
                 NotEnrolledPolicy::PassUnprotected => return Denial::PassUnprotected,
             },
             DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
+            DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),
+            DenyReason::AlreadyPending { .. } => (RejectionKind::AlreadyPending, &problem::OTP_REQUIRED),
             DenyReason::Throttled { .. } => (RejectionKind::Throttled, &problem::TOO_MANY_FAILURES),
             DenyReason::LockedOut => (RejectionKind::LockedOut, &problem::TOO_MANY_FAILURES),
         };
         let mut rejection = self.rejection(kind, problem);
-        if let DenyReason::Throttled { retry_after } = reason {
+        if let DenyReason::Throttled { retry_after } | DenyReason::AlreadyPending { retry_after } = reason {
             rejection.retry_after = Some(retry_after);
         }
         Denial::Refuse(rejection)
     }
 
-    pub(super) fn pending(&self, retry_after: Option<Duration>) -> Rejection {
+    pub(super) fn pending(&self, pending: Box<Pending>) -> Rejection {
         let problem = match self.profile {
             Profile::Api => &problem::PENDING,
             Profile::ForwardAuth => &problem::PENDING_NOT_GRANTED,
         };
-        Rejection { retry_after, ..self.rejection(RejectionKind::Pending, problem) }
+        let retry_after = pending.retry_after();
+        let rejection = self.rejection(RejectionKind::Pending, problem);
+        Rejection { retry_after, pending: Some(pending.into()), ..rejection }
     }
 
     pub(super) fn unavailable(&self, error: BoxError) -> Rejection {
@@ -244,7 +304,8 @@ impl Policy {
     }
 
     fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
-        Rejection { kind, problem, retry_after: None, www_authenticate: self.challenges.of(problem), source: None }
+        let www_authenticate = self.challenges.of(problem);
+        Rejection { kind, problem, retry_after: None, www_authenticate, pending: None, source: None }
     }
 }
 
@@ -260,6 +321,8 @@ impl fmt::Debug for Policy {
         let closure = |set: bool| if set { "<fn>" } else { "<default>" };
         f.debug_struct("Policy")
             .field("identify", &closure(self.identify.is_some()))
+            .field("identify_by_form", &closure(self.identify_by_form.is_some()))
+            .field("session", &closure(self.session.is_some()))
             .field(
                 "action",
                 match &self.action {
@@ -278,6 +341,8 @@ impl fmt::Debug for Policy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -294,12 +359,19 @@ mod tests {
     #[test]
     fn every_401_has_a_challenge() {
         let policy = Policy { profile: Profile::ForwardAuth, ..Policy::default() };
-        let reasons = [DenyReason::OtpRequired, DenyReason::WrongOtp, DenyReason::ReplayedOtp, DenyReason::Refused];
+        let reasons = [
+            DenyReason::OtpRequired,
+            DenyReason::WrongOtp,
+            DenyReason::ReplayedOtp,
+            DenyReason::Refused,
+            DenyReason::UnknownApproval,
+            DenyReason::AlreadyPending { retry_after: Duration::ZERO },
+        ];
         for reason in reasons {
             let Denial::Refuse(rejection) = policy.denied(reason, true) else { panic!("passed {reason:?}") };
             assert!(rejection.www_authenticate.is_some(), "{reason:?}");
         }
-        assert!(policy.pending(None).www_authenticate.is_some());
+        assert!(policy.pending(Box::default()).www_authenticate.is_some());
         assert!(policy.unavailable("down".into()).www_authenticate.is_none());
     }
 

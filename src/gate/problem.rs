@@ -38,8 +38,10 @@ problems! {
         "The one-time password was not accepted", "Wait for the next code of your authenticator and send that.";
     REFUSED = UNAUTHORIZED 401 "denied",
         "The request was denied", "It was denied on the device that was asked.";
+    CHALLENGE_INVALID = UNAUTHORIZED 401 "challenge_invalid",
+        "The approval is not known", "It is over, or was for another request. Send the request without a challenge, or with a one-time password.";
     OTP_AMBIGUOUS = BAD_REQUEST 400 "otp_ambiguous",
-        "The request has more than one one-time password", "Send exactly one.";
+        "The request has more than one one-time password or challenge", "Send one of each at the most.";
     BODY_UNREADABLE = BAD_REQUEST 400 "body_unreadable",
         "The request body cannot be read", "Send a complete form in UTF-8 with one content type.";
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE 413 "body_too_large",

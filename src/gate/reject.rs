@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
+use super::challenge;
 use super::problem::Problem;
+use crate::Pending;
 
 /// Why the gate answered instead of the inner service.
 ///
@@ -22,6 +24,7 @@ pub struct Rejection {
     pub(super) problem: &'static Problem,
     pub(super) retry_after: Option<Duration>,
     pub(super) www_authenticate: Option<HeaderValue>,
+    pub(super) pending: Option<Arc<Pending>>,
     pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -49,6 +52,10 @@ pub enum RejectionKind {
     NotEnrolled,
     /// The person who was asked said no.
     Refused,
+    /// The challenge is not one for this request: made up, altered, another's, too old, or used.
+    UnknownApproval,
+    /// Another approval of this user is waited for.
+    AlreadyPending,
     /// Too many failures: the OTP was not looked at, and not spent.
     Throttled,
     /// Too many failures in a row: only an administrator unlocks.
@@ -95,13 +102,19 @@ impl Rejection {
         self.retry_after
     }
 
-    /// A response with this rejection's status and headers (`WWW-Authenticate`, `Retry-After`,
-    /// `Cache-Control: no-store`) around a body of your own.
+    /// The approval that is waited for, where the kind is [`Pending`](RejectionKind::Pending).
+    #[must_use]
+    pub fn pending(&self) -> Option<&Pending> {
+        self.pending.as_deref()
+    }
+
+    /// A response with this rejection's status and headers (`WWW-Authenticate`, `Retry-After`, `Toopher-Challenge`,
+    /// `Location`, `Cache-Control: no-store`) around a body of your own.
     pub fn response<B>(&self, body: B) -> Response<B> {
         let mut response = Response::new(body);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.reserve(5);
+        headers.reserve(if self.pending.is_some() { 8 } else { 5 });
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = &self.www_authenticate {
             headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
@@ -111,7 +124,31 @@ impl Rejection {
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
+        if let Some(pending) = &self.pending {
+            challenge::write(pending, headers);
+        }
         response
+    }
+
+    /// The problem document.
+    fn json(&self) -> Bytes {
+        let json = Bytes::from_static(self.problem.json.as_bytes());
+        let Some(pending) = self.pending.as_deref() else { return json };
+        // Nothing of these needs to be escaped: letters, digits, and an address that is a header's value.
+        let mut members = String::new();
+        if let Some(challenge) = pending.challenge() {
+            members += &format!(",\"challenge\":\"{}\"", challenge.as_str());
+        }
+        if let Some(number) = pending.number() {
+            members += &format!(",\"number\":\"{number:02}\"");
+        }
+        if let Some(url) = pending.status_url() {
+            members += &format!(",\"status_url\":\"{url}\"");
+        }
+        match self.problem.json.strip_suffix('}') {
+            Some(open) if !members.is_empty() => format!("{open}{members}}}").into(),
+            _ => json,
+        }
     }
 }
 
@@ -133,6 +170,7 @@ impl fmt::Debug for Rejection {
             .field("kind", &self.kind)
             .field("status", &self.status())
             .field("retry_after", &self.retry_after)
+            .field("pending", &self.pending)
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
@@ -167,13 +205,14 @@ pub struct ProblemJson;
 
 impl<B: From<Bytes>> Reject<B> for ProblemJson {
     fn reject(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
-        let json = rejection.problem.json;
-        let body = if request.method == Method::HEAD { "" } else { json };
-        let mut response = rejection.response(B::from(Bytes::from_static(body.as_bytes())));
+        let json = rejection.json();
+        let length = json.len();
+        let body = if request.method == Method::HEAD { Bytes::new() } else { json };
+        let mut response = rejection.response(B::from(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         // Said here, since a server that sees the empty body of an answer to HEAD would say 0.
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         response
     }
 }

@@ -69,15 +69,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.policy.admit(&parts) {
+        match self.policy.admit(&mut parts) {
             Admission::Pass => {
                 let request = Request::from_parts(parts, self.extractor.pass(body));
                 ResponseFuture::forwarding(self.inner.clone(), request, self)
             }
             Admission::Refuse(rejection) => ResponseFuture::refusing(&rejection, &parts, self),
-            Admission::Ask(attempt) => {
+            Admission::Ask(asking) => {
                 let extract = self.extractor.extract(&mut parts, body);
-                ResponseFuture::asking(extract, parts, attempt, self)
+                ResponseFuture::asking(extract, parts, asking, self)
             }
         }
     }

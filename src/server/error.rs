@@ -97,8 +97,8 @@ impl From<crate::totp::TotpError> for ApiError {
     }
 }
 
-impl From<super::seal::Unsealable> for ApiError {
-    fn from(error: super::seal::Unsealable) -> Self {
+impl From<crate::seal::Unsealable> for ApiError {
+    fn from(error: crate::seal::Unsealable) -> Self {
         Self::internal(&error)
     }
 }

@@ -37,7 +37,6 @@ mod phone;
 mod phrases;
 mod requests;
 mod reset;
-mod seal;
 mod signed;
 mod sweep;
 mod terminals;
@@ -62,9 +61,9 @@ use self::error::ApiError;
 pub use self::error::ServerError;
 use self::guard::BackupCodes;
 pub use self::message::Message;
-pub use self::seal::{InvalidSealingKey, SealingKey};
 use crate::BoxError;
 use crate::oauth1::BaseUri;
+pub use crate::seal::{InvalidSealingKey, SealingKey};
 use crate::store::{Database, SqliteStore, Throttle};
 use crate::totp::{TotpVerifier, Window};
 

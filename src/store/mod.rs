@@ -1,12 +1,14 @@
-//! What must be remembered between requests: failures and spent codes.
+//! What must be remembered between requests: failures, spent codes, and approvals that are waited for.
 //!
-//! A [`Store`] has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
+//! A [`Store`], and a [`PushStore`], has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
 //! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process. A store of one's own must
 //! keep what is written at each verb; where several processes serve the same users, it must be one that they share, or
 //! one code passes once in each of them.
 
 mod failures;
 mod memory;
+mod push;
+mod pushes;
 #[cfg(feature = "sqlite")]
 mod sql;
 mod throttle;
@@ -17,6 +19,8 @@ use std::time::Duration;
 
 pub use self::failures::Failures;
 pub use self::memory::{MemoryStore, StoreFull};
+pub use self::push::{BeginPush, FoundPush, InvalidPushBudget, NewPush, PushBudget, PushEnd, PushStore, Ticket};
+pub use self::pushes::{OpenPush, Pushes};
 #[cfg(feature = "server")]
 pub(crate) use self::sql::Database;
 #[cfg(feature = "sqlite")]

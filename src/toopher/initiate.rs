@@ -65,6 +65,14 @@ impl Initiate {
         self.with("challenge_required", required.to_string())
     }
 
+    /// Sets whether the site shows a number that the phone asks for: see [`AuthenticationStatus::number`]. Default: left
+    /// to the API, which says no. The vendor's API did not know it; `toopher-server` does.
+    ///
+    /// [`AuthenticationStatus::number`]: super::AuthenticationStatus::number
+    pub fn number_matching(self, wanted: bool) -> Self {
+        self.with("number_matching", wanted.to_string())
+    }
+
     /// Adds a parameter that has no method of its own. See [`ApiCall::with`](super::ApiCall::with).
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), Zeroizing::new(value.into())));

@@ -48,6 +48,7 @@ pub struct AuthenticationStatus {
     terminal: Option<UserTerminal>,
     user: Option<User>,
     action: Option<String>,
+    number: Option<u8>,
 }
 
 impl AuthenticationStatus {
@@ -66,6 +67,7 @@ impl AuthenticationStatus {
                 Some(action) => action.optional_text("name")?.map(str::to_owned),
                 None => None,
             },
+            number: fields.optional_text("number")?.and_then(two_digits),
         })
     }
 
@@ -134,6 +136,18 @@ impl AuthenticationStatus {
     pub fn action(&self) -> Option<&str> {
         self.action.as_deref()
     }
+
+    /// The two digits that the site shows while the request is pending, and the phone asks for: where they were
+    /// [wanted](super::Initiate::number_matching), and the API knows of them.
+    #[must_use]
+    pub fn number(&self) -> Option<u8> {
+        self.number.filter(|_| self.pending)
+    }
+}
+
+fn two_digits(text: &str) -> Option<u8> {
+    let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
 }
 
 /// How the pairing of a user with a phone stands.

@@ -103,7 +103,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         Ok(match self.attempt(user, self.check_digits(user, &[pairing], otp)).await? {
             Verdict::Granted(_) => Confirmation::Confirmed(pairing.clone().confirm()),
             Verdict::Denied(reason) => Confirmation::Denied(reason),
-            Verdict::Pending { .. } => Confirmation::Denied(DenyReason::WrongOtp),
+            Verdict::Pending(_) => Confirmation::Denied(DenyReason::WrongOtp),
         })
     }
 

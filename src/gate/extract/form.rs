@@ -11,10 +11,11 @@ use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{Extract, ExtractError, Header};
+use super::fields::FieldNames;
+use super::{Extract, ExtractError, Extracted, Header};
 use crate::gate::body::{Collect, ReplayBody};
 use crate::media::{self, UnreadableForm};
-use crate::{BoxError, Otp};
+use crate::{BoxError, Challenge, Otp};
 
 const DEFAULT_LIMIT: usize = 64 * 1024;
 
@@ -32,6 +33,10 @@ const DEFAULT_LIMIT: usize = 64 * 1024;
 /// `Full<Bytes>` are). Such a body cannot carry trailers, so a form with trailers is refused with 400.
 /// [`wrapping`](Self::wrapping) lifts both.
 ///
+/// A form may also hold the challenge of an approval that is waited for, in the field `toopher_challenge`, so that a page
+/// without scripts can send it; and the name of the user ([`user_field`](Self::user_field)). The same rules hold for
+/// these fields.
+///
 /// How long a slow client may take is not decided here: put a time limit outside, such as tower-http's
 /// `RequestBodyTimeoutLayer` or `TimeoutLayer`.
 ///
@@ -43,8 +48,9 @@ const DEFAULT_LIMIT: usize = 64 * 1024;
 #[must_use]
 pub struct HeaderOrForm<R = InPlace> {
     header: Header,
-    field: Arc<str>,
+    fields: Arc<FieldNames>,
     limit: usize,
+    any_body: bool,
     rebuild: PhantomData<fn() -> R>,
 }
 
@@ -57,7 +63,29 @@ impl<R> HeaderOrForm<R> {
 
     /// Sets the name of the form field, as it is once decoded. Default: `otp`.
     pub fn field(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.field = name.into();
+        Arc::make_mut(&mut self.fields).otp = name.into();
+        self
+    }
+
+    /// Sets the name of the form field that holds the challenge. Default: `toopher_challenge`.
+    pub fn challenge_field(mut self, name: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.fields).challenge = name.into();
+        self
+    }
+
+    /// Sets the name of the form field that names the user. Default: none is read. It is of use only with
+    /// [`ToopherLayer::identify_by_form`](crate::ToopherLayer::identify_by_form), which says what it opens.
+    pub fn user_field(mut self, name: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.fields).user = Some(name.into());
+        self
+    }
+
+    /// Reads bodies of every type, and not only forms, unless the OTP is in the header. Default: only forms are read.
+    ///
+    /// An approval is bound to the whole request, so without this no approval is asked for with a JSON body, say. What
+    /// [`limit`](Self::limit) says of memory then holds for every body.
+    pub fn any_body(mut self) -> Self {
+        self.any_body = true;
         self
     }
 
@@ -75,19 +103,32 @@ impl HeaderOrForm {
     /// Gives the inner service a [`ReplayBody`] around the body type that came in, which may then be any body with
     /// `Bytes` for data: hyper's `Incoming`, say, which nobody can build.
     pub fn wrapping(self) -> HeaderOrForm<Wrapped> {
-        HeaderOrForm { header: self.header, field: self.field, limit: self.limit, rebuild: PhantomData }
+        let Self { header, fields, limit, any_body, .. } = self;
+        HeaderOrForm { header, fields, limit, any_body, rebuild: PhantomData }
     }
 }
 
 impl Default for HeaderOrForm {
     fn default() -> Self {
-        Self { header: Header::default(), field: "otp".into(), limit: DEFAULT_LIMIT, rebuild: PhantomData }
+        Self {
+            header: Header::default(),
+            fields: Arc::default(),
+            limit: DEFAULT_LIMIT,
+            any_body: false,
+            rebuild: PhantomData,
+        }
     }
 }
 
 impl<R> Clone for HeaderOrForm<R> {
     fn clone(&self) -> Self {
-        Self { header: self.header.clone(), field: self.field.clone(), limit: self.limit, rebuild: PhantomData }
+        Self {
+            header: self.header.clone(),
+            fields: Arc::clone(&self.fields),
+            limit: self.limit,
+            any_body: self.any_body,
+            rebuild: PhantomData,
+        }
     }
 }
 
@@ -95,8 +136,9 @@ impl<R> fmt::Debug for HeaderOrForm<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeaderOrForm")
             .field("header", &self.header)
-            .field("field", &self.field)
+            .field("fields", &self.fields)
             .field("limit", &self.limit)
+            .field("any_body", &self.any_body)
             .finish_non_exhaustive()
     }
 }
@@ -115,9 +157,17 @@ where
         let from_header = self.header.take(&mut parts.headers);
         let state = match (media::is_form(&parts.headers).map_err(unreadable), from_header) {
             (Ok(_), Err(error)) | (Err(error), _) => State::Ready { result: Some(Err(error)) },
-            (Ok(false), Ok(otp)) => State::Ready { result: Some(Ok((otp, R::untouched(body)))) },
-            (Ok(true), Ok(from_header)) => {
-                State::Reading { collect: Collect::new(body, self.limit), from_header, field: Arc::clone(&self.field) }
+            (Ok(true), Ok(from_header)) => State::Reading {
+                collect: Collect::new(body, self.limit),
+                from_header,
+                fields: Some(Arc::clone(&self.fields)),
+            },
+            (Ok(false), Ok(None)) if self.any_body && !body.is_end_stream() => {
+                State::Reading { collect: Collect::new(body, self.limit), from_header: None, fields: None }
+            }
+            (Ok(false), Ok(otp)) => {
+                let whole = body.is_end_stream().then(Bytes::new);
+                State::Ready { result: Some(Ok(Extracted::new(otp, R::untouched(body)).with_whole_body(whole))) }
             }
         };
         ExtractForm { state }
@@ -200,13 +250,14 @@ pin_project! {
     #[project = StateProj]
     enum State<B, Out> {
         Ready {
-            result: Option<Result<(Option<Otp>, Out), ExtractError>>,
+            result: Option<Result<Extracted<Out>, ExtractError>>,
         },
         Reading {
             #[pin]
             collect: Collect<B>,
             from_header: Option<Otp>,
-            field: Arc<str>,
+            // None for a body that is no form.
+            fields: Option<Arc<FieldNames>>,
         },
     }
 }
@@ -223,127 +274,45 @@ where
     B::Error: Into<BoxError>,
     R: Rebuild<B>,
 {
-    type Output = Result<(Option<Otp>, R::Body), ExtractError>;
+    type Output = Result<Extracted<R::Body>, ExtractError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Ready { result } => {
                 Poll::Ready(result.take().unwrap_or_else(|| Err(ExtractError::UnreadableBody("polled twice".into()))))
             }
-            StateProj::Reading { collect, from_header, field } => {
+            StateProj::Reading { collect, from_header, fields } => {
                 let (bytes, trailers) = ready!(collect.poll(cx))?;
-                let otp = match (from_header.take(), find_field(&bytes, field)?) {
-                    (Some(header), Some(form)) if header != form => return Poll::Ready(Err(ExtractError::Ambiguous)),
-                    (header, form) => header.or(form),
-                };
-                Poll::Ready(R::replay(bytes, trailers).map(|body| (otp, body)))
+                Poll::Ready(read::<B, R>(bytes, trailers, from_header.take(), fields.as_deref()))
             }
         }
     }
+}
+
+fn read<B, R: Rebuild<B>>(
+    bytes: Bytes,
+    trailers: Option<HeaderMap>,
+    from_header: Option<Otp>,
+    fields: Option<&FieldNames>,
+) -> Result<Extracted<R::Body>, ExtractError> {
+    let Some(names) = fields else {
+        // Trailers are no part of what an approval can be bound to.
+        let whole = trailers.is_none().then(|| bytes.clone());
+        return Ok(Extracted::new(None, R::replay(bytes, trailers)?).with_whole_body(whole));
+    };
+    let found = names.find(&bytes)?;
+    let otp = match (from_header, found.otp) {
+        (Some(header), Some(form)) if header != form => return Err(ExtractError::Ambiguous),
+        (header, form) => header.or(form),
+    };
+    let challenge = found.challenge.map(|challenge| Challenge::new(challenge.as_bytes()));
+    // Needed only where an approval is: asked for, or fetched.
+    let bindable = trailers.is_none() && (otp.is_none() || challenge.is_some());
+    let whole = bindable.then(|| names.without_own(&bytes, otp.is_some() || challenge.is_some()));
+    let body = R::replay(bytes, trailers)?;
+    Ok(Extracted::new(otp, body).with_challenge(challenge).with_user(found.user).with_whole_body(whole))
 }
 
 fn unreadable(error: UnreadableForm) -> ExtractError {
     ExtractError::UnreadableBody(error.into())
-}
-
-/// Finds the one field called `field`. Pairs are split as the WHATWG parser does, and only those that may be it are
-/// decoded.
-fn find_field(form: &[u8], field: &str) -> Result<Option<Otp>, ExtractError> {
-    let mut found = None;
-    for pair in form.split(|&b| b == b'&') {
-        let raw_name = pair.split(|&b| b == b'=').next().unwrap_or_default();
-        let encoded = raw_name.iter().any(|b| matches!(b, b'%' | b'+'));
-        if !encoded && !looks_like(raw_name, field) {
-            continue;
-        }
-        let Some((name, value)) = form_urlencoded::parse(pair).next() else { continue };
-        if name != field {
-            if looks_like(name.as_bytes(), field) {
-                return Err(ExtractError::Ambiguous);
-            }
-        } else if found.replace(value).is_some() {
-            return Err(ExtractError::Ambiguous);
-        }
-    }
-    found.map(|value| Otp::parse(value.as_bytes())).transpose().map_err(ExtractError::Malformed)
-}
-
-/// Whether some form reader would take a field called `name` for `field`.
-fn looks_like(name: &[u8], field: &str) -> bool {
-    let stem = name.split(|&b| b == b'[').next().unwrap_or_default();
-    name == field.as_bytes() || stem.trim_ascii().eq_ignore_ascii_case(field.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn fields() {
-        let find = |form: &str| find_field(form.as_bytes(), "otp");
-        for one in [
-            "otp=081804",
-            "a=b&otp=081804",
-            "&&otp=081804&",
-            "otp=081+804",
-            "otp=081%20804",
-            "%6ftp=081804",
-            "o%74p=%30%381804",
-            "x=%zz&otp=081804&y=%",
-            "notp=1&otp=081804&otpx=2&xotp=3",
-            "otp=%20081804%0A",
-        ] {
-            assert_eq!(find(one).unwrap().unwrap().as_str(), "081804", "{one}");
-        }
-        for none in ["", "a=b", "otpx=081804", "o=t&p=081804", "x=otp=081804", "=081804", "&&&", "otp.x=1"] {
-            assert!(find(none).unwrap().is_none(), "{none}");
-        }
-        for malformed in
-            ["otp", "otp=", "otp=%20", "otp=None", "otp=%2B81804", "otp=%zz", "otp=%FF81804", "otp=1&x=081804"]
-        {
-            assert!(matches!(find(malformed), Err(ExtractError::Malformed(_))), "{malformed}");
-        }
-        for ambiguous in [
-            "otp=000000&otp=081804",
-            "otp=081804&otp=081804",
-            "otp=&otp=081804",
-            "otp=081804&%6Ftp=081804",
-            "otp=081804&OTP=000000",
-            "otp[]=081804",
-            "otp=081804&otp[0]=1",
-            "OTP=081804",
-            "otp=081804&+otp=000000",
-            "otp=081804&otp%5B%5D=000000",
-        ] {
-            assert!(matches!(find(ambiguous), Err(ExtractError::Ambiguous)), "{ambiguous}");
-        }
-    }
-
-    proptest! {
-        /// The reader never decodes more than it must, and still sees what the whole-form parser sees.
-        #[test]
-        fn agrees_with_the_reference_parser(form in "([otpOTPx=&%+\\[\\]0-9]|%6f|%74|otp=|081804){0,40}") {
-            let named: Vec<_> = form_urlencoded::parse(form.as_bytes()).filter(|(name, _)| name == "otp").collect();
-            match find_field(form.as_bytes(), "otp") {
-                Ok(None) => prop_assert!(named.is_empty()),
-                Ok(Some(otp)) => {
-                    prop_assert_eq!(named.len(), 1);
-                    prop_assert_eq!(Otp::parse(named[0].1.as_bytes()), Ok(otp));
-                }
-                Err(ExtractError::Malformed(_)) => prop_assert_eq!(named.len(), 1),
-                Err(_) => prop_assert!(
-                    named.len() > 1
-                        || form_urlencoded::parse(form.as_bytes())
-                            .any(|(name, _)| name != "otp" && looks_like(name.as_bytes(), "otp"))
-                ),
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_panic(form in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = find_field(&form, "otp");
-        }
-    }
 }

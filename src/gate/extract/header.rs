@@ -1,9 +1,11 @@
 use std::future::{Ready, ready};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+use http_body::Body;
 
-use super::{Extract, ExtractError};
+use super::{Extract, ExtractError, Extracted};
 use crate::Otp;
 
 /// Takes the OTP from one header, `Toopher-OTP` by default. No body is read.
@@ -11,6 +13,9 @@ use crate::Otp;
 /// The header is removed before the request goes on, so that nothing behind the gate logs the code. Two lines of it
 /// are refused, even if they are equal. A request that is let through unasked, because it is skipped or has passed an
 /// outer gate, goes on as it came, header and all: a gate further in may want it.
+///
+/// Since no body is read, an approval is asked for only with requests that have none: see
+/// [`ToopherLayer::approvals`](crate::ToopherLayer::approvals).
 ///
 /// ```
 /// use http::HeaderName;
@@ -52,12 +57,16 @@ impl Default for Header {
     }
 }
 
-impl<B> Extract<B> for Header {
+impl<B: Body> Extract<B> for Header {
     type Body = B;
-    type Future = Ready<Result<(Option<Otp>, B), ExtractError>>;
+    type Future = Ready<Result<Extracted<B>, ExtractError>>;
 
     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
-        ready(self.take(&mut parts.headers).map(|otp| (otp, body)))
+        let otp = self.take(&mut parts.headers);
+        ready(otp.map(|otp| {
+            let whole = body.is_end_stream().then(Bytes::new);
+            Extracted::new(otp, body).with_whole_body(whole)
+        }))
     }
 
     fn pass(&self, body: B) -> B {

@@ -1,16 +1,18 @@
 //! Where the OTP of a request is found.
 
+mod fields;
 mod form;
 mod header;
 
 use std::fmt;
 use std::future::Future;
 
+use bytes::Bytes;
 use http::request::Parts;
 
 pub use self::form::{ExtractForm, HeaderOrForm, InPlace, Rebuild, Wrapped};
 pub use self::header::Header;
-use crate::{BoxError, Otp, ParseOtpError};
+use crate::{BoxError, Challenge, Otp, ParseOtpError};
 
 /// Finds the OTP of a request whose body is a `B`.
 ///
@@ -21,7 +23,7 @@ use crate::{BoxError, Otp, ParseOtpError};
 /// ```
 /// use std::future::{Ready, ready};
 /// use http::request::Parts;
-/// use tower_toopher::{Extract, ExtractError, Otp};
+/// use tower_toopher::{Extract, ExtractError, Extracted, Otp};
 ///
 /// /// Takes the password of `Authorization: OTP <code>`.
 /// #[derive(Clone)]
@@ -29,7 +31,7 @@ use crate::{BoxError, Otp, ParseOtpError};
 ///
 /// impl<B> Extract<B> for OtpScheme {
 ///     type Body = B;
-///     type Future = Ready<Result<(Option<Otp>, B), ExtractError>>;
+///     type Future = Ready<Result<Extracted<B>, ExtractError>>;
 ///
 ///     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
 ///         let mut lines = parts.headers.get_all("authorization").iter();
@@ -41,7 +43,7 @@ use crate::{BoxError, Otp, ParseOtpError};
 ///             },
 ///             (None, None) => Ok(None),
 ///         };
-///         ready(found.map(|otp| (otp, body)))
+///         ready(found.map(|otp| Extracted::new(otp, body)))
 ///     }
 ///
 ///     fn pass(&self, body: B) -> B {
@@ -52,14 +54,53 @@ use crate::{BoxError, Otp, ParseOtpError};
 pub trait Extract<B> {
     /// The body that the inner service gets.
     type Body;
-    /// Resolves to the OTP, if the request has one, and the body for the inner service.
-    type Future: Future<Output = Result<(Option<Otp>, Self::Body), ExtractError>>;
+    /// Resolves to what was found, and the body for the inner service.
+    type Future: Future<Output = Result<Extracted<Self::Body>, ExtractError>>;
 
     /// Looks for the OTP. `parts` go on to the inner service as they are left here.
     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future;
 
     /// Converts the body of a request that is let through unasked. Nothing of it may be read.
     fn pass(&self, body: B) -> Self::Body;
+}
+
+/// What an [`Extract`] has found in a request.
+#[derive(Debug)]
+#[must_use]
+pub struct Extracted<B> {
+    pub(in crate::gate) otp: Option<Otp>,
+    pub(in crate::gate) challenge: Option<Challenge>,
+    pub(in crate::gate) user: Option<Box<str>>,
+    pub(in crate::gate) whole: Option<Bytes>,
+    pub(in crate::gate) body: B,
+}
+
+impl<B> Extracted<B> {
+    /// The OTP, if the request has one, and the body for the inner service.
+    pub fn new(otp: Option<Otp>, body: B) -> Self {
+        Self { otp, challenge: None, user: None, whole: None, body }
+    }
+
+    /// Sets the challenge that stood beside the OTP, in a form say. Default: none. The gate itself looks into the
+    /// header `Toopher-Challenge`.
+    pub fn with_challenge(mut self, challenge: Option<Challenge>) -> Self {
+        self.challenge = challenge;
+        self
+    }
+
+    /// Sets the name that somebody has typed into a form. Default: none. It proves nothing: see
+    /// [`ToopherLayer::identify_by_form`](crate::ToopherLayer::identify_by_form).
+    pub fn with_user(mut self, typed: Option<Box<str>>) -> Self {
+        self.user = typed;
+        self
+    }
+
+    /// Sets the whole body of the request, without the fields of the OTP and of the challenge. Default: none, for one
+    /// that was not read; no approval is asked for with such a request, since it could not be bound to it.
+    pub fn with_whole_body(mut self, body: Option<Bytes>) -> Self {
+        self.whole = body;
+        self
+    }
 }
 
 /// Why no OTP could be had from a request, although one may be in it.

@@ -17,7 +17,6 @@ enum Trouble {
     Api,
     PairingIds,
     Answer,
-    Full,
 }
 
 impl ToopherError {
@@ -39,10 +38,6 @@ impl ToopherError {
         Self { trouble: Trouble::Answer, source: None }
     }
 
-    pub(super) fn full() -> Self {
-        Self { trouble: Trouble::Full, source: None }
-    }
-
     /// Whether a call failed, for us or at the API.
     #[must_use]
     pub fn is_api(&self) -> bool {
@@ -59,12 +54,6 @@ impl ToopherError {
     #[must_use]
     pub fn is_answer(&self) -> bool {
         matches!(self.trouble, Trouble::Answer)
-    }
-
-    /// Whether too many approvals are pending to remember another.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self.trouble, Trouble::Full)
     }
 
     /// The client's error, where one is among the sources.
@@ -92,7 +81,6 @@ impl fmt::Display for ToopherError {
             Trouble::Api => "a call of the Toopher API failed",
             Trouble::PairingIds => "the table of pairings could not be asked",
             Trouble::Answer => "the Toopher API answered something else than it was asked",
-            Trouble::Full => "too many approvals are pending",
         })
     }
 }

@@ -2,7 +2,6 @@ mod error;
 mod policy;
 mod users;
 mod verify;
-mod waiting;
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +15,6 @@ use tower_service::Service;
 pub use self::error::ToopherError;
 use self::policy::Policy;
 pub use self::users::{Address, ByPairingId, ByUserName, PairingIds};
-use self::waiting::Waiting;
 use super::{ApiCall, ApiReply};
 use crate::{Attempt, BoxError, DenyReason, Verdict};
 
@@ -24,13 +22,12 @@ use crate::{Attempt, BoxError, DenyReason, Verdict};
 /// [module docs](crate::toopher).
 ///
 /// `C` makes the calls: a [`ToopherClient`](super::ToopherClient), or one inside tower's layers. `U` names users to
-/// the API. Clones share the approvals that are pending, which are kept in the memory of the process: a request that
-/// comes again must reach the same process, or it starts anew.
+/// the API. It remembers nothing. Phones are asked only where an attempt [wants an approval](crate::Approval), that is,
+/// inside [`Approvals`](crate::Approvals).
 #[must_use]
 pub struct ToopherVerifier<C, U = ByUserName> {
     client: C,
     users: Arc<U>,
-    waiting: Arc<Waiting>,
     policy: Arc<Policy>,
 }
 
@@ -40,7 +37,7 @@ impl<C> ToopherVerifier<C> {
     /// Where the client is in a retry layer, that layer must repeat nothing but calls that only look
     /// ([`ApiCall::is_status`]): one that was lost may have pushed, or spent an OTP.
     pub fn new(client: C) -> Self {
-        Self { client, users: Arc::new(ByUserName), waiting: Arc::new(Waiting::new()), policy: Arc::default() }
+        Self { client, users: Arc::new(ByUserName), policy: Arc::default() }
     }
 }
 
@@ -48,29 +45,12 @@ impl<C, U> ToopherVerifier<C, U> {
     /// Names users to the API by the id of their pairing. Default: by name. A user without a pairing is
     /// [`DenyReason::NotEnrolled`], and nothing is called.
     pub fn by_pairing_id<P: PairingIds>(self, ids: P) -> ToopherVerifier<C, ByPairingId<P>> {
-        ToopherVerifier {
-            client: self.client,
-            users: Arc::new(ByPairingId(ids)),
-            waiting: self.waiting,
-            policy: self.policy,
-        }
+        ToopherVerifier { client: self.client, users: Arc::new(ByPairingId(ids)), policy: self.policy }
     }
 
     /// Sets what `Retry-After` says to a request that waits for the phone. Default: 2 seconds.
     pub fn poll_after(self, wait: Duration) -> Self {
         self.change(|policy| policy.poll_after = wait)
-    }
-
-    /// Sets how long an approval can be fetched after the phone was asked; one that is fetched later counts for
-    /// nothing, even if it was given in time. Default: 2 minutes.
-    pub fn pending_for(self, time: Duration) -> Self {
-        self.change(|policy| policy.pending_for = time)
-    }
-
-    /// Sets how many approvals may be pending at once. Default: 10,000. Beyond it requests without an OTP fail, and
-    /// beyond four of one user they are [`DenyReason::Throttled`].
-    pub fn capacity(self, approvals: usize) -> Self {
-        self.change(|policy| policy.capacity = approvals)
     }
 
     /// Sets how long a user waits whom the API throttles without saying for how long. Default: 30 seconds.
@@ -87,6 +67,12 @@ impl<C, U> ToopherVerifier<C, U> {
     /// Has phones ask for their lock pattern. Default: they do not.
     pub fn require_challenge(self) -> Self {
         self.change(|policy| policy.challenge = true)
+    }
+
+    /// Has the site show a number that the phone asks for, so that nobody allows what is not in front of them
+    /// ([`Pending::number`](crate::Pending::number)). Default: not. An API that does not know of it asks as before.
+    pub fn number_matching(self) -> Self {
+        self.change(|policy| policy.number_matching = true)
     }
 
     /// Names a terminal that the API does not know (706) as the request names it, and asks again. Default: such a
@@ -139,12 +125,7 @@ where
 
 impl<C: Clone, U> Clone for ToopherVerifier<C, U> {
     fn clone(&self) -> Self {
-        Self {
-            client: self.client.clone(),
-            users: Arc::clone(&self.users),
-            waiting: Arc::clone(&self.waiting),
-            policy: Arc::clone(&self.policy),
-        }
+        Self { client: self.client.clone(), users: Arc::clone(&self.users), policy: Arc::clone(&self.policy) }
     }
 }
 

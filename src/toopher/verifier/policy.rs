@@ -8,11 +8,10 @@ use crate::toopher::{ApiErrorKind, ClientError};
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     pub(super) poll_after: Duration,
-    pub(super) pending_for: Duration,
-    pub(super) capacity: usize,
     pub(super) throttled_for: Duration,
     pub(super) automation: bool,
     pub(super) challenge: bool,
+    pub(super) number_matching: bool,
     pub(super) create_terminals: bool,
     pub(super) opted_out: DenyReason,
     pub(super) unknown_user: DenyReason,
@@ -22,11 +21,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             poll_after: Duration::from_secs(2),
-            pending_for: Duration::from_secs(120),
-            capacity: 10_000,
             throttled_for: Duration::from_secs(30),
             automation: true,
             challenge: false,
+            number_matching: false,
             create_terminals: false,
             opted_out: DenyReason::UnknownUser,
             unknown_user: DenyReason::UnknownUser,

@@ -1,16 +1,18 @@
 //! From an attempt to a verdict.
 
-use tokio::time::Instant;
+use std::time::Duration;
+
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::waiting::Claim;
 use super::{Address, ToopherError, ToopherVerifier};
 use crate::toopher::{ApiCall, ApiErrorKind, ApiReply, AuthenticationStatus, Initiate};
-use crate::{Attempt, BoxError, DenyReason, Factor, OtpKind, Verdict};
+use crate::{Approval, ApprovalId, Attempt, BoxError, DenyReason, Factor, OtpKind, Pending, Verdict};
 
 /// The `reason_code` that says: no push, an OTP.
 const OTP_REQUIRED: i64 = 708;
+/// How long a user who has shown an OTP waits for their phone to be told so.
+const CANCEL_WITHIN: Duration = Duration::from_secs(1);
 
 impl<C, U> ToopherVerifier<C, U>
 where
@@ -40,8 +42,11 @@ where
             return Err(ToopherError::answer());
         }
         if status.is_granted() {
-            // The user has answered: an approval that comes after it is for nothing.
-            self.waiting.forget(attempt);
+            if let Approval::Asked(id) = attempt.approval() {
+                // The user has answered, so the phone need not ask any more. If it goes on, that is for nothing.
+                let cancel = self.client.clone().oneshot(ApiCall::cancel_authentication(id.as_str()));
+                let _ = tokio::time::timeout(CANCEL_WITHIN, cancel).await;
+            }
             let factor = if otp.kind() == OtpKind::BackupCode { Factor::BackupCode } else { Factor::Totp };
             return Ok(Verdict::Granted(factor));
         }
@@ -50,26 +55,18 @@ where
     }
 
     async fn verify_by_phone(&mut self, attempt: &Attempt) -> Result<Verdict, ToopherError> {
-        let Some(initiate) = self.users.address(attempt.user()).await? else {
-            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
-        };
-        let now = Instant::now();
-        match self.waiting.claim(attempt, self.policy.capacity, now) {
-            Claim::Asked(id) => self.poll(attempt, &id).await,
-            Claim::Starting => Ok(self.pending()),
-            Claim::TooMany(retry_after) => Ok(Verdict::Denied(DenyReason::Throttled { retry_after })),
-            Claim::Full => Err(ToopherError::full()),
-            // Were the future dropped in here, the place stays taken for a while: hanging up does not ring twice.
-            Claim::Start => {
-                let verdict = self.ask(attempt, initiate, now).await;
-                self.waiting.give_up(attempt, now);
-                verdict
-            }
+        if let Approval::Asked(id) = attempt.approval() {
+            return self.poll(id.as_str()).await;
+        }
+        match self.users.address(attempt.user()).await? {
+            None => Ok(Verdict::Denied(DenyReason::NotEnrolled)),
+            Some(initiate) if *attempt.approval() == Approval::Wanted => self.ask(attempt, initiate).await,
+            Some(_) => Ok(Verdict::Denied(DenyReason::OtpRequired)),
         }
     }
 
     /// Asks the phone.
-    async fn ask(&mut self, attempt: &Attempt, initiate: Initiate, started: Instant) -> Result<Verdict, ToopherError> {
+    async fn ask(&mut self, attempt: &Attempt, initiate: Initiate) -> Result<Verdict, ToopherError> {
         let initiate = self.about(attempt, initiate);
         let mut result = self.call(ApiCall::authenticate(initiate.clone())).await;
         if self.policy.create_terminals
@@ -86,35 +83,28 @@ where
             Err(error) => return self.denial(error, false),
         };
         if status.is_pending() && status.reason_code() != Some(OTP_REQUIRED) {
-            self.waiting.asked(attempt, started, status.id(), Instant::now() + self.policy.pending_for);
-            return Ok(self.pending());
+            let id = ApprovalId::new(status.id()).map_err(|_| ToopherError::answer())?;
+            return Ok(self.pending(&status).with_id(id).into());
         }
         Ok(decided(&status))
     }
 
     /// Asks how it stands with the phone.
-    async fn poll(&mut self, attempt: &Attempt, id: &str) -> Result<Verdict, ToopherError> {
+    async fn poll(&mut self, id: &str) -> Result<Verdict, ToopherError> {
         let status = match self.call(ApiCall::authentication_status(id)).await {
             Ok(status) => status,
             Err(error) => {
                 let lost = error.client_error().is_some_and(|error| {
                     error.is_api() && !error.is_credentials() && !error.is_server_error() && !error.is_rate_limited()
                 });
-                if lost {
-                    // The API will never say more about it, and the next request starts anew.
-                    self.waiting.redeem(attempt, id, Instant::now());
-                }
-                return self.denial(error, false);
+                // The API will never say more about it.
+                return if lost { Ok(Verdict::Denied(DenyReason::UnknownApproval)) } else { self.denial(error, false) };
             }
         };
         if status.id() != id {
             return Err(ToopherError::answer());
         }
-        // Taken out before anybody hears of it: of all that ask at once, one is told the outcome.
-        if status.is_pending() || !self.waiting.redeem(attempt, id, Instant::now()) {
-            return Ok(self.pending());
-        }
-        Ok(decided(&status))
+        if status.is_pending() { Ok(self.pending(&status).into()) } else { Ok(decided(&status)) }
     }
 
     /// Puts into the call what the attempt is about.
@@ -131,6 +121,9 @@ where
         }
         if self.policy.challenge {
             initiate = initiate.challenge_required(true);
+        }
+        if self.policy.number_matching && attempt.otp().is_none() {
+            initiate = initiate.number_matching(true);
         }
         initiate
     }
@@ -149,8 +142,8 @@ where
         }
     }
 
-    fn pending(&self) -> Verdict {
-        Verdict::pending(Some(self.policy.poll_after))
+    fn pending(&self, status: &AuthenticationStatus) -> Pending {
+        Pending::new().with_retry_after(Some(self.policy.poll_after)).with_number(status.number())
     }
 }
 

@@ -1,11 +1,13 @@
-//! Encryption of what the database must not show.
+//! Encryption of what others keep for us and must not see: a database, or a client.
 
 use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+#[cfg(feature = "server")]
 use hmac::{Hmac, Mac};
+#[cfg(feature = "server")]
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -13,10 +15,10 @@ use crate::random::{self, NoRandomness};
 
 const NONCE: usize = 24;
 
-/// The key under which secrets stand in the database: 256 bits.
+/// A key of 256 bits (XChaCha20-Poly1305), under which secrets stand in a database, or challenges in a client's hands.
 ///
-/// Without it a stolen database shows no consumer secret and no secret of a pairing. Keep it apart from the database,
-/// and keep it: what was sealed with a lost key is lost.
+/// Without it a stolen database shows no consumer secret and no secret of a pairing, and nobody can make or alter a
+/// challenge. Keep it apart from the database, and keep it: what was sealed with a lost key is lost.
 #[derive(Clone)]
 pub struct SealingKey(Zeroizing<[u8; 32]>);
 
@@ -51,23 +53,24 @@ impl SealingKey {
     }
 
     /// Seals `secret` for one place, say a column of the row with an id: it opens nowhere else.
-    pub(super) fn seal(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, NoRandomness> {
+    pub(crate) fn seal(&self, place: impl AsRef<[u8]>, secret: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         let mut nonce = [0; NONCE];
         random::fill(&mut nonce)?;
-        let payload = Payload { msg: secret, aad: place.as_bytes() };
+        let payload = Payload { msg: secret, aad: place.as_ref() };
         // Encryption fails only for messages of more than 256 GiB.
         let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| NoRandomness)?;
         Ok([&nonce[..], &sealed].concat())
     }
 
-    pub(super) fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+    pub(crate) fn open(&self, place: impl AsRef<[u8]>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
-        let payload = Payload { msg: sealed, aad: place.as_bytes() };
+        let payload = Payload { msg: sealed, aad: place.as_ref() };
         self.cipher().decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| Unsealable)
     }
 
     /// A digest that only the key can make: of what could be guessed from a plain one.
-    pub(super) fn digest(&self, text: &str) -> Vec<u8> {
+    #[cfg(feature = "server")]
+    pub(crate) fn digest(&self, text: &str) -> Vec<u8> {
         #[allow(clippy::expect_used, reason = "an HMAC takes a key of any length (RFC 2104 section 2)")]
         let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
         mac.chain_update(text).finalize().into_bytes().to_vec()
@@ -99,7 +102,7 @@ impl std::error::Error for InvalidSealingKey {}
 
 /// What is sealed was sealed with another key, for another place, or has been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unsealable;
+pub(crate) struct Unsealable;
 
 impl fmt::Display for Unsealable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

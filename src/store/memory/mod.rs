@@ -1,3 +1,5 @@
+mod pushes;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -5,19 +7,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::failures::Failures;
-use super::{Admission, Spend, Store, Throttle};
+use super::{Admission, Failures, Pushes, Spend, Store, Throttle};
 use crate::UserId;
 
 const DEFAULT_CAPACITY: usize = 1_000_000;
 const MAX_SHARDS: usize = 64;
 const SHARD_MIN: usize = 1024;
 
-/// Keeps failures and spent steps in the memory of one process.
+/// Keeps failures, spent steps and pushes in the memory of one process.
 ///
 /// Clones share the same memory. It is lost when the process ends: a code that was spent in the last minute can then
 /// be spent again, and failures start from zero. Two processes share nothing. Where either matters, a store outside
-/// the process is needed.
+/// the process is needed. An approval that is waited for is then unknown, so nobody passes by it.
 ///
 /// It holds at most [`bounded`](Self::bounded) entries of each kind. Entries that no longer matter are reclaimed.
 /// Under a flood of users, those with few failures are forgotten first and active waits and locks never; a spent step
@@ -43,6 +44,7 @@ type Key = [u64; 2];
 struct Shard {
     failures: HashMap<Key, Failures>,
     steps: HashMap<Key, SpentStep>,
+    pushes: HashMap<Key, Pushes>,
 }
 
 #[derive(Clone, Copy)]

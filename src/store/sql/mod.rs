@@ -1,3 +1,5 @@
+mod pushes;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -6,11 +8,10 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
 
-use super::failures::Failures;
-use super::{Admission, Spend, Store, Throttle};
+use super::{Admission, Failures, Spend, Store, Throttle};
 use crate::UserId;
 
-/// Keeps failures and spent steps in SQLite: over restarts, and for every process that opens the same file.
+/// Keeps failures, spent steps and pushes in SQLite: over restarts, and for every process that opens the same file.
 ///
 /// Each verb is one transaction that is written to the disk before it is answered. Spent steps that are over are
 /// removed as others are written.

@@ -1,0 +1,97 @@
+//! What a pending approval is bound to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
+
+/// The request that an attempt is for, as far as an approval of it is bound to it.
+///
+/// The gate makes it from requests that come without an OTP, or with the challenge of an earlier one. An approval that
+/// was asked for with one request counts only for a request that is the same in all of this: method, host, path and
+/// query, content type, body, and session.
+#[derive(Clone)]
+pub struct RequestBinding {
+    method: Method,
+    host: Box<[u8]>,
+    target: http::Uri,
+    content: [Box<[u8]>; 2],
+    session: Option<Arc<str>>,
+    body: Option<Bytes>,
+    wait: Option<Duration>,
+}
+
+impl RequestBinding {
+    /// Takes what is in the head of a request. `session` is what tells the user's sessions apart, and `body` the whole
+    /// body, without the fields that are the gate's own; none if it has not been read.
+    #[must_use]
+    pub fn new(request: &Parts, session: Option<Arc<str>>, body: Option<Bytes>) -> Self {
+        let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let named = || request.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let lines = |name| {
+            let lines: Vec<_> = request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+            lines.join(&b'\n').into()
+        };
+        Self {
+            method: request.method.clone(),
+            host: authority.unwrap_or_else(named).to_ascii_lowercase().into(),
+            target: request.uri.clone(),
+            content: [lines(header::CONTENT_TYPE), lines(header::CONTENT_ENCODING)],
+            session,
+            body,
+            wait: None,
+        }
+    }
+
+    /// Sets how long the client would like the answer to be waited for. Default: not at all.
+    #[must_use]
+    pub fn with_wait(mut self, wait: Option<Duration>) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How long the client would like the answer to be waited for (`Prefer: wait=N`, RFC 7240 section 4.3).
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// What tells the user's sessions apart.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// Whether the whole request is known, its body too. No approval can be bound to one that is not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Every part but the session: together they are the same for two requests only if each of them is.
+    #[cfg(feature = "approvals")]
+    pub(crate) fn parts(&self) -> [&[u8]; 6] {
+        [
+            self.method.as_str().as_bytes(),
+            &self.host,
+            self.target.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes()),
+            &self.content[0],
+            &self.content[1],
+            self.body.as_deref().unwrap_or_default(),
+        ]
+    }
+}
+
+impl fmt::Debug for RequestBinding {
+    /// Leaves out the query, the session and the body, which hold what is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBinding")
+            .field("method", &self.method)
+            .field("path", &self.target.path())
+            .field("whole", &self.is_whole())
+            .finish_non_exhaustive()
+    }
+}
