@@ -8,17 +8,22 @@ use std::time::Duration;
 
 use client_common::{Answer, Api, DENIED, GRANTED, PENDING, answer, api_error, at_now};
 use common::{Calls, Strict, kind, request};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tower::{Layer, ServiceExt};
 use tower_toopher::toopher::{ToopherClient, ToopherVerifier};
-use tower_toopher::{NotEnrolledPolicy, Profile, RejectionKind, Terminal, ToopherLayer};
+use tower_toopher::{Approvals, NotEnrolledPolicy, Profile, RejectionKind, Terminal, ToopherLayer};
+
+/// The layer of a gate that may ask for approvals, in one session.
+fn layer<V>(verifier: V) -> ToopherLayer<Approvals<V>> {
+    ToopherLayer::new(Approvals::new(verifier).unwrap()).approvals(|_| Some("session".into()))
+}
 
 /// Sends a request through a new gate over an API that says one thing: the status, why, the headers, and how often the
 /// inner service was called.
 async fn outcome(said: Answer, otp: Option<&str>) -> (u16, Option<RejectionKind>, HeaderMap, usize) {
     let calls = Calls::default();
     let api = Api::always(said);
-    let gate = ToopherLayer::new(ToopherVerifier::new(api.client())).layer(Strict::new(&calls));
+    let gate = layer(ToopherVerifier::new(api.client())).layer(Strict::new(&calls));
     let response = gate.oneshot(request(otp)).await.unwrap();
     (response.status().as_u16(), kind(&response), response.headers().clone(), calls.count())
 }
@@ -86,7 +91,7 @@ async fn opting_out_opens_nothing_by_itself() {
     for (open, status) in [(false, StatusCode::UNAUTHORIZED), (true, StatusCode::OK)] {
         let verifier = ToopherVerifier::new(api.client());
         let verifier = if open { verifier.insecure_opted_out_is_not_enrolled() } else { verifier };
-        let layer = ToopherLayer::new(verifier).not_enrolled(NotEnrolledPolicy::PassUnprotected);
+        let layer = layer(verifier).not_enrolled(NotEnrolledPolicy::PassUnprotected);
         let response = layer.layer(Strict::new(&Calls::default())).oneshot(request(None)).await.unwrap();
         assert_eq!(response.status(), status);
     }
@@ -95,32 +100,47 @@ async fn opting_out_opens_nothing_by_itself() {
 /// Asked, polled, approved, let in once, from one browser and not from another.
 #[tokio::test]
 async fn a_login_by_phone() {
-    let api = Api::script(vec![answer(200, PENDING), answer(200, PENDING), answer(200, PENDING), answer(200, GRANTED)]);
+    let api = Api::script(vec![answer(200, PENDING), answer(200, PENDING), answer(200, GRANTED)]);
     let calls = Calls::default();
-    let layer = ToopherLayer::new(ToopherVerifier::new(api.client())).terminal(|parts| {
+    let layer = layer(ToopherVerifier::new(api.client())).terminal(|parts| {
         let cookie = parts.headers.get("cookie")?.to_str().ok()?;
         Some(Terminal::new("browser").with_discriminator(cookie))
     });
-    let gate = layer.clone().layer(Strict::new(&calls));
-    let from = |cookie: &'static str| {
+    let gate = layer.layer(Strict::new(&calls));
+    let from = async |cookie: &'static str, challenge: Option<&HeaderValue>| {
         let mut request = request(None);
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
-        request
+        if let Some(challenge) = challenge {
+            request.headers_mut().insert("toopher-challenge", challenge.clone());
+        }
+        gate.clone().oneshot(request).await.unwrap()
     };
-    let mut statuses = Vec::new();
-    for cookie in ["mine", "theirs", "theirs", "mine"] {
-        statuses.push(gate.clone().oneshot(from(cookie)).await.unwrap().status().as_u16());
+    let first = from("mine", None).await;
+    assert_eq!((first.status(), &first.headers()["retry-after"]), (StatusCode::ACCEPTED, &"2".parse().unwrap()));
+    let challenge = Some(&first.headers()["toopher-challenge"]);
+    for (cookie, challenge, status) in [
+        ("mine", challenge, 202),
+        ("theirs", challenge, 401),
+        ("theirs", None, 401),
+        ("mine", challenge, 200),
+        ("mine", challenge, 401),
+    ] {
+        assert_eq!(from(cookie, challenge).await.status(), status, "{cookie} {challenge:?}");
     }
-    assert_eq!(statuses, [202, 202, 202, 200]);
     assert_eq!(calls.count(), 1);
-    let seen = api.seen();
-    assert_eq!(seen[0].get("terminal_name_extra"), Some("mine"));
-    assert_eq!(seen[1].get("terminal_name_extra"), Some("theirs"));
+    // Nobody else has rung or polled.
+    assert_eq!(api.seen().len(), 3);
+    assert_eq!(api.seen()[0].get("terminal_name_extra"), Some("mine"));
+}
 
-    // A proxy that takes every 2xx for a yes is not told 202.
-    let waiting = ToopherLayer::new(ToopherVerifier::new(Api::always(answer(200, PENDING)).client()));
-    let gate = waiting.profile(Profile::ForwardAuth).layer(Strict::new(&calls));
-    assert_eq!(gate.oneshot(request(None)).await.unwrap().status(), 401);
+/// A proxy that takes every 2xx for a yes is not told 202.
+#[tokio::test]
+async fn a_proxy_is_told_no_while_the_phone_is_asked() {
+    let layer = layer(ToopherVerifier::new(Api::always(answer(200, PENDING)).client()));
+    let gate = layer.profile(Profile::ForwardAuth).layer(Strict::new(&Calls::default()));
+    let response = gate.oneshot(request(None)).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key("toopher-challenge"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderName, HeaderValue, Request, Response};
 use bytes::Bytes;
 use common::toopher::{HOST, Phone, Site, server};
 use common::{Calls, Clock, Strict, T, kind, request};
@@ -16,7 +16,7 @@ use serde_json::json;
 use tower::{Layer, Service, ServiceExt};
 use tower_toopher::oauth1::Credentials;
 use tower_toopher::toopher::{ApiErrorKind, Initiate, ToopherClient, ToopherVerifier};
-use tower_toopher::{RejectionKind, Terminal, ToopherLayer};
+use tower_toopher::{Approvals, RejectionKind, Terminal, ToopherLayer};
 
 /// A site, its server, and a clock that both go by.
 async fn site() -> (Site, Clock) {
@@ -125,25 +125,34 @@ async fn the_phone_at_the_gate() {
     let (site, _) = site().await;
     let (phone, _) = site.paired("alice").await;
     let calls = Calls::default();
-    let gate = ToopherLayer::new(ToopherVerifier::new(client!(site)).create_terminals())
+    let verifier = ToopherVerifier::new(client!(site)).create_terminals();
+    let gate = ToopherLayer::new(Approvals::new(verifier).unwrap())
+        .approvals(|_| Some("session".into()))
         .terminal(|_| Some(Terminal::new("laptop").with_discriminator("a random cookie")))
         .layer(Strict::new(&calls));
-    let status = || async { gate.clone().oneshot(request(None)).await.unwrap().status().as_u16() };
+    let send = async |challenge: Option<HeaderValue>| {
+        let mut request = request(None);
+        request
+            .headers_mut()
+            .extend(challenge.map(|challenge| (HeaderName::from_static("toopher-challenge"), challenge)));
+        let response = gate.clone().oneshot(request).await.unwrap();
+        (response.status().as_u16(), response.headers().get("toopher-challenge").cloned())
+    };
     for (answer, expected) in [("allow", 200), ("deny", 401)] {
-        assert_eq!(join_all((0..20).map(|_| status())).await, [202; 20]);
+        let (status, challenge) = send(None).await;
+        assert_eq!(status, 202);
+        // Nineteen others join, each with a challenge of its own.
+        let joined = join_all((0..19).map(|_| send(None))).await;
+        assert!(joined.iter().all(|(status, other)| *status == 202 && *other != challenge));
         let waiting = phone.get("requests").await;
         assert_eq!(waiting.as_array().unwrap().len(), 1, "{waiting}");
         assert_eq!((&waiting[0]["terminal"], &waiting[0]["action"]), (&json!("laptop"), &json!("log in")));
         let id = waiting[0]["id"].as_str().unwrap();
         assert_eq!(phone.post(&format!("requests/{id}/{answer}"), json!({})).await.0, 200);
-        let told = join_all((0..20).map(|_| status())).await;
-        assert_eq!(told.iter().filter(|status| **status == expected).count(), 1, "{told:?}");
-        assert!(told.iter().all(|status| [202, expected].contains(status)));
-        for waiting in phone.get("requests").await.as_array().unwrap() {
-            let id = waiting["id"].as_str().unwrap();
-            phone.post(&format!("requests/{id}/deny"), json!({})).await;
-            assert_eq!(status().await, 401);
-        }
+        let told = join_all(joined.into_iter().map(|(_, challenge)| send(challenge))).await;
+        assert_eq!(told.iter().filter(|(status, _)| *status == 200).count(), usize::from(expected == 200), "{told:?}");
+        assert!(told.iter().all(|(status, _)| [401, expected].contains(status)));
+        assert_eq!(send(challenge).await.0, 401);
     }
     assert_eq!(calls.count(), 1);
 }
@@ -151,7 +160,9 @@ async fn the_phone_at_the_gate() {
 #[tokio::test]
 async fn nobody_who_is_not_paired_passes() {
     let (site, _) = site().await;
-    let gate = ToopherLayer::new(ToopherVerifier::new(client!(site))).layer(Strict::new(&Calls::default()));
+    let gate = ToopherLayer::new(Approvals::new(ToopherVerifier::new(client!(site))).unwrap())
+        .approvals(|_| Some("session".into()))
+        .layer(Strict::new(&Calls::default()));
     for otp in [None, Some("081804")] {
         let response = gate.clone().oneshot(request(otp)).await.unwrap();
         assert_eq!((response.status().as_u16(), kind(&response)), (401, Some(RejectionKind::UnknownUser)));

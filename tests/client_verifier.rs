@@ -1,4 +1,4 @@
-//! The verifier over the Toopher API: what answers mean, and that one approval is asked for once and passes once.
+//! The verifier over the Toopher API: what answers mean.
 #![allow(clippy::unwrap_used)]
 
 mod client_common;
@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client_common::{Answer, Api, DENIED, GRANTED, PENDING, Seen, Slow, answer, api_error, attempt, status};
-use futures_util::future::join_all;
+use client_common::{Answer, Api, DENIED, GRANTED, PENDING, Slow, answer, api_error, attempt, status};
 use tower::{Service, ServiceExt};
 use tower_toopher::toopher::{ApiCall, ApiReply, PairingIds, ToopherClient, ToopherError, ToopherVerifier};
-use tower_toopher::{Attempt, DenyReason, Factor, Terminal, UserId, Verdict};
+use tower_toopher::{Approval, ApprovalId, Attempt, DenyReason, Factor, Pending, Terminal, UserId, Verdict};
 
 const PUSHED: Verdict = Verdict::Granted(Factor::Push);
 const INITIATE: &str = "authentication_requests/initiate";
@@ -23,6 +22,20 @@ fn with_otp(otp: &str) -> Attempt {
     attempt("alice").with_otp(Some(otp.parse().unwrap()))
 }
 
+fn wanted(user: &str) -> Attempt {
+    attempt(user).with_approval(Approval::Wanted)
+}
+
+fn asked(user: &str) -> Attempt {
+    attempt(user).with_approval(Approval::Asked(ApprovalId::new("1").unwrap()))
+}
+
+/// The phone was asked just now.
+fn begun() -> Verdict {
+    Pending::new().with_retry_after(Some(Duration::from_secs(2))).with_id(ApprovalId::new("1").unwrap()).into()
+}
+
+/// It has not answered yet.
 fn waiting() -> Verdict {
     Verdict::pending(Some(Duration::from_secs(2)))
 }
@@ -45,7 +58,7 @@ async fn ask<V: Service<Attempt, Response = Verdict> + Clone>(
 /// What comes of one answer, to an attempt with an OTP and to one without.
 async fn outcomes(answer: Answer) -> [Result<Verdict, ToopherError>; 2] {
     let api = Api::always(answer);
-    [ask(&verifier(&api), &with_otp("081804")).await, ask(&verifier(&api), &attempt("alice")).await]
+    [ask(&verifier(&api), &with_otp("081804")).await, ask(&verifier(&api), &wanted("alice")).await]
 }
 
 #[tokio::test]
@@ -62,27 +75,48 @@ async fn with_an_otp_nobody_is_disturbed() {
 }
 
 #[tokio::test]
-async fn without_an_otp_the_phone_is_asked_once_and_then_polled() {
-    let api = Api::script(vec![answer(200, PENDING), answer(200, PENDING), answer(200, GRANTED), answer(200, PENDING)]);
+async fn without_an_otp_the_phone_is_asked_and_then_polled() {
+    let api = Api::script(vec![answer(200, PENDING), answer(200, PENDING), answer(200, GRANTED), answer(200, DENIED)]);
     let verifier = verifier(&api);
-    let alice = attempt("alice");
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), PUSHED);
-    // The approval is used up: the next request asks anew.
-    assert_eq!(ask(&verifier, &alice).await.unwrap(), waiting());
-    assert_eq!(api.paths(), [INITIATE, STATUS, STATUS, INITIATE]);
+    assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), begun());
+    assert_eq!(ask(&verifier, &asked("alice")).await.unwrap(), waiting());
+    assert_eq!(ask(&verifier, &asked("alice")).await.unwrap(), PUSHED);
+    assert_eq!(ask(&verifier, &asked("alice")).await.unwrap(), denied(DenyReason::Refused));
+    assert_eq!(api.paths(), [INITIATE, STATUS, STATUS, STATUS]);
     assert!(api.seen().iter().all(|seen| seen.get("otp").is_none()));
 }
 
+/// Somebody must want it: by itself an attempt without an OTP disturbs nobody.
 #[tokio::test]
-async fn a_refusal_on_the_phone_is_told_once() {
-    let api = Api::script(vec![answer(200, PENDING), answer(200, DENIED), answer(200, PENDING)]);
-    let verifier = verifier(&api);
-    for expected in [waiting(), denied(DenyReason::Refused), waiting()] {
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), expected);
+async fn unless_an_approval_is_wanted_nobody_is_disturbed() {
+    let api = Api::always(answer(200, GRANTED));
+    assert_eq!(ask(&verifier(&api), &attempt("alice")).await.unwrap(), denied(DenyReason::OtpRequired));
+    assert!(api.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_number_that_the_phone_asks_for() {
+    let pending = |number: &str| answer(200, format!(r#"{{"id":"1","pending":true,"granted":false{number}}}"#));
+    for (said, number) in [
+        (r#","number":"07""#, Some(7)),
+        (r#","number":"42""#, Some(42)),
+        (r#","number":"7""#, None),
+        (r#","number":"123""#, None),
+        (r#","number":"+4""#, None),
+        ("", None),
+    ] {
+        let api = Api::always(pending(said));
+        let matching = verifier(&api).number_matching();
+        for attempt in [wanted("alice"), asked("alice")] {
+            let Verdict::Pending(pending) = ask(&matching, &attempt).await.unwrap() else { panic!("{said}") };
+            assert_eq!(pending.number(), number, "{said}");
+        }
+        assert_eq!(api.seen()[0].get("number_matching"), Some("true"));
     }
-    assert_eq!(api.paths(), [INITIATE, STATUS, INITIATE]);
+    // Who does not wish for it sends what the old clients sent.
+    let api = Api::always(answer(200, PENDING));
+    let _ = ask(&verifier(&api), &wanted("alice")).await.unwrap();
+    assert_eq!(api.seen()[0].get("number_matching"), None);
 }
 
 #[tokio::test]
@@ -90,8 +124,8 @@ async fn a_rule_of_the_user_s_answers_at_once() {
     let automated = r#"{"id":"1","pending":false,"granted":true,"automated":true}"#;
     let api = Api::script(vec![answer(200, automated), answer(200, DENIED)]);
     let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), denied(DenyReason::Refused));
+    assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), PUSHED);
+    assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), denied(DenyReason::Refused));
     assert_eq!(api.paths(), [INITIATE, INITIATE]);
 }
 
@@ -116,16 +150,15 @@ async fn a_grant_in_spite_of_the_otp_is_trouble() {
 async fn pending_and_granted_is_pending() {
     let [otp, phone] = outcomes(status("1", true, true)).await;
     assert!(otp.unwrap_err().is_answer());
-    assert_eq!(phone.unwrap(), waiting());
-    let api = Api::script(vec![status("1", true, false), status("1", true, true)]);
-    let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
+    assert_eq!(phone.unwrap(), begun());
+    let api = Api::always(status("1", true, true));
+    assert_eq!(ask(&verifier(&api), &asked("alice")).await.unwrap(), waiting());
 }
 
 #[tokio::test]
 async fn what_the_call_says_of_terminal_and_action() {
     let sent = |attempt: Attempt| async move {
+        let attempt = attempt.with_approval(Approval::Wanted);
         let api = Api::always(answer(200, DENIED));
         let _ = ask(&verifier(&api), &attempt).await.unwrap();
         api.seen().remove(0).pairs.into_iter().skip(1).map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
@@ -148,7 +181,9 @@ async fn what_the_call_says_of_terminal_and_action() {
 
     let api = Api::always(answer(200, DENIED));
     let strict = verifier(&api).without_automation().require_challenge();
-    let _ = ask(&strict, &terminal(Terminal::new("laptop").with_discriminator("a"))).await.unwrap();
+    let _ = ask(&strict, &wanted("alice").with_terminal(Some(Terminal::new("laptop").with_discriminator("a"))))
+        .await
+        .unwrap();
     let seen = api.seen();
     assert_eq!((seen[0].get("automation_allowed"), seen[0].get("challenge_required")), (Some("false"), Some("true")));
 }
@@ -185,7 +220,7 @@ async fn what_the_api_s_errors_mean() {
     }
     let opted_out = Api::always(api_error(409, 704, ""));
     let open = verifier(&opted_out).insecure_opted_out_is_not_enrolled();
-    assert_eq!(ask(&open, &attempt("alice")).await.unwrap(), denied(DenyReason::NotEnrolled));
+    assert_eq!(ask(&open, &wanted("alice")).await.unwrap(), denied(DenyReason::NotEnrolled));
     let unknown = Api::always(api_error(409, 705, ""));
     let open = verifier(&unknown).unknown_is_not_enrolled();
     assert_eq!(ask(&open, &with_otp("081804")).await.unwrap(), denied(DenyReason::NotEnrolled));
@@ -200,7 +235,7 @@ async fn a_reason_code_of_708_wants_an_otp() {
         let api = Api::always(answer(200, body));
         let verifier = verifier(&api);
         for _ in 0..2 {
-            assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), denied(DenyReason::OtpRequired));
+            assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), denied(DenyReason::OtpRequired));
         }
         // Nothing is waited for.
         assert_eq!(api.paths(), [INITIATE, INITIATE]);
@@ -218,16 +253,11 @@ async fn too_many_calls_are_a_wait() {
         for outcome in outcomes(busy.clone()).await {
             assert_eq!(outcome.unwrap(), wait);
         }
-        // While it is polled the approval is kept.
-        let api = Api::script(vec![answer(200, PENDING), busy, answer(200, GRANTED)]);
-        let verifier = verifier(&api);
-        for expected in [waiting(), wait, PUSHED] {
-            assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), expected);
-        }
+        assert_eq!(ask(&verifier(&Api::always(busy)), &asked("alice")).await.unwrap(), wait);
     }
 }
 
-/// F4: whatever is no answer is trouble, at either call and while it is polled, and the approval outlives it.
+/// F4: whatever is no answer is trouble, at either call and while it is polled.
 #[tokio::test]
 async fn trouble_is_no_verdict() {
     let odd = || {
@@ -257,165 +287,40 @@ async fn trouble_is_no_verdict() {
             let error = outcome.unwrap_err();
             assert!(error.is_api() && error.client_error().is_some() && !error.is_answer());
         }
-        let api = Api::script(vec![answer(200, PENDING), odd_one, answer(200, GRANTED)]);
-        let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-        assert!(ask(&verifier, &attempt("alice")).await.is_err());
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
-        assert_eq!(api.paths(), [INITIATE, STATUS, STATUS]);
+        assert!(ask(&verifier(&Api::always(odd_one)), &asked("alice")).await.is_err());
     }
     // Another request's answer is not ours.
-    let api = Api::script(vec![status("1", true, false), status("2", false, true)]);
-    let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert!(ask(&verifier, &attempt("alice")).await.is_err());
+    assert!(ask(&verifier(&Api::always(status("2", false, true))), &asked("alice")).await.is_err());
 }
 
-/// A request that the API has lost is asked anew, and not for two minutes in vain.
+/// A request that the API has lost is over: nobody waits for two minutes in vain.
 #[tokio::test]
-async fn a_lost_request_is_started_anew() {
-    let api = Api::script(vec![answer(200, PENDING), api_error(404, 404, "what"), answer(200, PENDING)]);
-    let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert!(ask(&verifier, &attempt("alice")).await.is_err());
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(api.paths(), [INITIATE, STATUS, INITIATE]);
+async fn a_lost_request_is_over() {
+    let api = Api::always(api_error(404, 404, "what"));
+    assert_eq!(ask(&verifier(&api), &asked("alice")).await.unwrap(), denied(DenyReason::UnknownApproval));
+    assert_eq!(api.paths(), [STATUS]);
 }
 
+/// Whoever has shown an OTP needs the phone's answer no more, and the phone is told so; a phone that cannot be told does
+/// not take the OTP's effect away.
 #[tokio::test(start_paused = true)]
-async fn an_approval_that_is_fetched_late_counts_for_nothing() {
-    let api = Api::new(|seen: &Seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
-    let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    tokio::time::advance(Duration::from_secs(120)).await;
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(api.paths(), [INITIATE, INITIATE]);
-    tokio::time::advance(Duration::from_secs(119)).await;
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
-
-    // Nor does one that runs out while it is fetched.
-    let slow = ToopherVerifier::new(client_common::at_now(ToopherClient::with_transport(
-        client_common::base(),
-        client_common::credentials(),
-        Slow(api.clone(), Duration::from_secs(2)),
-    )))
-    .pending_for(Duration::from_secs(3));
-    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), waiting());
-    tokio::time::advance(Duration::from_secs(2)).await;
-    assert_eq!(ask(&slow, &attempt("alice")).await.unwrap(), waiting());
-}
-
-/// F2: the approval of one attempt is no other attempt's.
-#[tokio::test]
-async fn another_user_action_or_terminal_never_sees_it() {
-    let laptop = || Terminal::new("laptop").with_discriminator("a");
-    let mine = attempt("alice").with_terminal(Some(laptop()));
-    let others = [
-        attempt("bob").with_terminal(Some(laptop())),
-        Attempt::new(UserId::new("alice").unwrap(), "pay").with_terminal(Some(laptop())),
-        attempt("alice"),
-        attempt("alice").with_terminal(Some(Terminal::new("laptop"))),
-        attempt("alice").with_terminal(Some(Terminal::new("laptop").with_discriminator("b"))),
-        attempt("ALICE").with_terminal(Some(laptop())),
-    ];
-    for other in others {
-        let api = Api::new(|seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
-        let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &mine).await.unwrap(), waiting());
-        assert_eq!(ask(&verifier, &other).await.unwrap(), waiting());
-        assert_eq!(api.paths(), [INITIATE, INITIATE]);
-        assert_eq!(ask(&verifier, &mine).await.unwrap(), PUSHED);
-    }
-}
-
-fn slow(api: &Api) -> ToopherVerifier<ToopherClient<Slow>> {
-    let transport = Slow(api.clone(), Duration::from_millis(100));
-    let client = ToopherClient::with_transport(client_common::base(), client_common::credentials(), transport);
-    ToopherVerifier::new(client_common::at_now(client))
-}
-
-/// F1, in parallel: twenty requests start one push, and one of twenty gets the approval.
-#[tokio::test(start_paused = true)]
-async fn of_twenty_at_once_one_asks_and_one_passes() {
-    let api = Api::new(|seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
-    let verifier = slow(&api);
-    let twenty = || async {
-        let alice = attempt("alice");
-        join_all((0..20).map(|_| ask(&verifier, &alice))).await.into_iter().map(Result::unwrap).collect::<Vec<_>>()
-    };
-    assert!(twenty().await.iter().all(|verdict| *verdict == waiting()));
+async fn a_right_otp_takes_the_question_back() {
+    const CANCEL: &str = "authentication_requests/1/cancel";
+    let asked_with = |otp: &str| asked("alice").with_otp(Some(otp.parse().unwrap()));
+    let api = Api::script(vec![answer(200, GRANTED), answer(500, "")]);
+    assert_eq!(ask(&verifier(&api), &asked_with("081804")).await.unwrap(), Verdict::Granted(Factor::Totp));
+    assert_eq!(api.paths(), [INITIATE, CANCEL]);
+    let api = Api::always(answer(200, DENIED));
+    assert_eq!(ask(&verifier(&api), &asked_with("081804")).await.unwrap(), denied(DenyReason::WrongOtp));
     assert_eq!(api.paths(), [INITIATE]);
-    let verdicts = twenty().await;
-    assert_eq!(verdicts.iter().filter(|verdict| **verdict == PUSHED).count(), 1);
-    assert_eq!(verdicts.iter().filter(|verdict| **verdict == waiting()).count(), 19);
-    assert_eq!(api.paths().iter().filter(|path| *path == INITIATE).count(), 1);
-}
 
-/// The same on several threads.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_on_threads_one_passes() {
-    for _ in 0..20 {
-        let api = Api::new(|seen| if seen.path == INITIATE { answer(200, PENDING) } else { answer(200, GRANTED) });
-        let verifier = verifier(&api);
-        assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-        let tasks = (0..20).map(|_| {
-            let verifier = verifier.clone();
-            tokio::spawn(async move { ask(&verifier, &attempt("alice")).await.unwrap() })
-        });
-        let verdicts = join_all(tasks).await;
-        // Those that come after it ask anew, and may then be granted what they asked for themselves.
-        let passed = verdicts.into_iter().filter(|verdict| *verdict.as_ref().unwrap() == PUSHED).count();
-        let asked = api.paths().iter().filter(|path| *path == INITIATE).count();
-        assert!(passed >= 1 && passed <= asked, "{passed} of {asked}");
-    }
-}
-
-/// Hanging up while the phone is being asked does not ring it twice, and holds the place for a while only.
-#[tokio::test(start_paused = true)]
-async fn hanging_up_does_not_ring_again() {
-    let api = Api::always(answer(200, PENDING));
-    let verifier = slow(&api);
-    for _ in 0..5 {
-        let hasty = tokio::time::timeout(Duration::from_millis(50), ask(&verifier, &attempt("alice"))).await;
-        assert!(hasty.is_err() || hasty.unwrap().unwrap() == waiting());
-    }
-    assert_eq!(api.paths(), [INITIATE]);
-    tokio::time::advance(Duration::from_secs(30)).await;
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(api.paths(), [INITIATE, INITIATE]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_remembered_is_bounded() {
-    let api = Api::always(answer(200, PENDING));
-    let verifier = verifier(&api).capacity(6);
-    let doing = |user: &str, action: String| Attempt::new(UserId::new(user).unwrap(), action);
-    for at in 0..4 {
-        assert_eq!(ask(&verifier, &doing("mallory", at.to_string())).await.unwrap(), waiting());
-    }
-    // A fifth does not ring.
-    let fifth = ask(&verifier, &doing("mallory", "5".into())).await.unwrap();
-    assert!(matches!(fifth, Verdict::Denied(DenyReason::Throttled { .. })), "{fifth:?}");
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(ask(&verifier, &attempt("bob")).await.unwrap(), waiting());
-    assert!(ask(&verifier, &attempt("carol")).await.unwrap_err().is_full());
-    assert_eq!(api.seen().len(), 6);
-    tokio::time::advance(Duration::from_secs(120)).await;
-    assert_eq!(ask(&verifier, &attempt("carol")).await.unwrap(), waiting());
-}
-
-/// Whoever has shown an OTP needs the phone's answer no more.
-#[tokio::test]
-async fn an_otp_ends_the_wait() {
-    let api = Api::new(|seen| {
-        let asks = seen.path == INITIATE && seen.get("otp").is_none();
-        if asks { answer(200, PENDING) } else { answer(200, GRANTED) }
-    });
-    let verifier = verifier(&api);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(ask(&verifier, &with_otp("081804")).await.unwrap(), Verdict::Granted(Factor::Totp));
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), waiting());
-    assert_eq!(api.paths(), [INITIATE, INITIATE, INITIATE]);
+    let api = Api::always(answer(200, GRANTED));
+    let slow = Slow(api.clone(), Duration::from_millis(700));
+    let client = ToopherClient::with_transport(client_common::base(), client_common::credentials(), slow);
+    let verifier = ToopherVerifier::new(client_common::at_now(client));
+    let attempt = asked_with("081804");
+    let answered = tokio::time::timeout(Duration::from_secs(2), ask(&verifier, &attempt)).await.unwrap();
+    assert_eq!(answered.unwrap(), Verdict::Granted(Factor::Totp));
 }
 
 #[tokio::test]
@@ -432,10 +337,10 @@ async fn terminals_are_created_on_wish_and_once() {
         }
         if known.load(Ordering::SeqCst) { answer(200, PENDING) } else { api_error(409, 706, "") }
     });
-    let laptop = attempt("alice").with_terminal(Some(Terminal::new("laptop").with_discriminator("a")));
+    let laptop = wanted("alice").with_terminal(Some(Terminal::new("laptop").with_discriminator("a")));
     assert_eq!(ask(&verifier(&api), &laptop).await.unwrap(), denied(DenyReason::OtpRequired));
     assert_eq!(created.load(Ordering::SeqCst), 0);
-    assert_eq!(ask(&verifier(&api).create_terminals(), &laptop).await.unwrap(), waiting());
+    assert_eq!(ask(&verifier(&api).create_terminals(), &laptop).await.unwrap(), begun());
     assert_eq!(created.load(Ordering::SeqCst), 1);
     // One that stays unknown is not created again and again.
     let stubborn = Api::new(|seen| if seen.path == INITIATE { api_error(409, 706, "") } else { answer(200, "{}") });
@@ -463,12 +368,13 @@ impl PairingIds for Table {
 async fn users_can_be_named_by_their_pairing() {
     let api = Api::always(answer(200, GRANTED));
     let verifier = verifier(&api).by_pairing_id(Arc::new(Table));
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), PUSHED);
+    assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), PUSHED);
     assert_eq!(ask(&verifier, &with_otp("081804")).await.unwrap(), Verdict::Granted(Factor::Totp));
     assert!(api.seen().iter().all(|seen| seen.get("pairing_id") == Some("p-1") && seen.get("user_name").is_none()));
     for nobody in ["bob", "empty"] {
         let otp = Some("081804".parse().unwrap());
         assert_eq!(ask(&verifier, &attempt(nobody)).await.unwrap(), denied(DenyReason::NotEnrolled));
+        assert_eq!(ask(&verifier, &wanted(nobody)).await.unwrap(), denied(DenyReason::NotEnrolled));
         assert_eq!(ask(&verifier, &attempt(nobody).with_otp(otp)).await.unwrap(), denied(DenyReason::NotEnrolled));
     }
     assert!(ask(&verifier, &attempt("broken")).await.unwrap_err().is_pairing_ids());
@@ -483,12 +389,12 @@ async fn layers_around_the_client() {
         tower::ServiceBuilder::new().concurrency_limit(2).timeout(Duration::from_secs(5)).service(api.client());
     let boxed = tower::util::BoxCloneService::new(client);
     let verifier = ToopherVerifier::new(boxed);
-    assert_eq!(ask(&verifier, &attempt("alice")).await.unwrap(), denied(DenyReason::UnknownUser));
+    assert_eq!(ask(&verifier, &wanted("alice")).await.unwrap(), denied(DenyReason::UnknownUser));
 
     // A service that answers another call than it was asked.
     let odd = tower::service_fn(|_: ApiCall| ready(Ok::<_, Infallible>(ApiReply::Done)));
     let verifier = ToopherVerifier::new(odd);
-    assert!(ask(&verifier, &attempt("alice")).await.unwrap_err().is_answer());
+    assert!(ask(&verifier, &wanted("alice")).await.unwrap_err().is_answer());
     assert!(ask(&verifier, &with_otp("081804")).await.unwrap_err().is_answer());
 }
 

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use super::policy::SecondRequest;
-use super::sealed::{Binding, Opened, new_ticket};
+use super::sealed::{Binding, Opened, new_ticket, owner};
 use super::{ApprovalError, Approvals};
 use crate::store::{BeginPush, FoundPush, NewPush, PushEnd, PushStore, Ticket};
 use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, Pending, UserId, Verdict};
@@ -48,8 +48,9 @@ where
 
     /// The OTP alone decides. A right one is the answer to whatever is waited for.
     async fn verify_otp(&mut self, attempt: Attempt) -> Result<Verdict, ApprovalError> {
-        let opened = match (attempt.challenge(), bind(&attempt)) {
-            (Some(challenge), Some(binding)) => self.open(challenge, &binding)?,
+        // Whose it is matters, and not for which request: nothing passes by it here.
+        let opened = match (attempt.challenge(), attempt.request()) {
+            (Some(challenge), Some(request)) => self.keys.open(challenge, &owner(attempt.user(), request.session())),
             _ => None,
         };
         let user = attempt.user().clone();
@@ -178,7 +179,9 @@ where
                 Ok(denial(redeemed.map_err(ApprovalError::store)?).unwrap_or(Verdict::Granted(factor)))
             }
             // Not now is no answer to it.
-            Verdict::Denied(reason @ (DenyReason::Throttled { .. } | DenyReason::LockedOut)) => Ok(Verdict::Denied(reason)),
+            Verdict::Denied(reason @ (DenyReason::Throttled { .. } | DenyReason::LockedOut)) => {
+                Ok(Verdict::Denied(reason))
+            }
             Verdict::Denied(reason) => {
                 self.end(user, opened.ticket, PushEnd::Asked).await;
                 Ok(Verdict::Denied(reason))

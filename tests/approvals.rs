@@ -1,0 +1,598 @@
+//! Approvals at the gate: bound to one request, redeemed once, asked for within bounds, and closed when a store fails.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::phones::{Ask, Gate, LIFETIME, Phones, Says, approvals, gate, layer};
+use common::{CODE, Calls, Clock, T, kind};
+use futures_util::future::join_all;
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt;
+use tower::Layer;
+use tower_toopher::approvals::{SealingKey, SecondRequest};
+use tower_toopher::store::{MemoryStore, PushBudget, PushStore, SqliteStore, Store, Throttle};
+use tower_toopher::{Approvals, DenyReason, Factor, Header, RejectionKind, Terminal, ToopherLayer, Verdict};
+
+struct World<S: PushStore> {
+    phones: Phones,
+    clock: Clock,
+    calls: Calls,
+    gate: Gate<S>,
+}
+
+/// Changes how the approvals are set up.
+fn world_with<S: PushStore>(store: S, change: impl FnOnce(Approvals<Phones, S>) -> Approvals<Phones, S>) -> World<S> {
+    let (phones, clock, calls) = (Phones::default(), Clock::at(T), Calls::default());
+    let gate = gate(change(approvals(&phones, store, &clock)), &calls);
+    World { phones, clock, calls, gate }
+}
+
+fn world() -> World<MemoryStore> {
+    world_with(MemoryStore::new(), |approvals| approvals)
+}
+
+/// All that a client sees.
+async fn look(response: Response<common::Body>) -> (u16, HeaderMap, Vec<u8>) {
+    let (head, body) = response.into_parts();
+    (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn what_the_client_is_told_while_the_phone_is_asked() {
+    let world = world_with(MemoryStore::new(), |approvals| approvals.status_at("/approvals/"));
+    let response = Ask::default().send(&world.gate).await;
+    let challenge = response.headers()["toopher-challenge"].to_str().unwrap().to_owned();
+    let url = format!("/approvals/{challenge}");
+    let (status, headers, body) = look(response).await;
+    assert_eq!(
+        (status, &headers["retry-after"], &headers["cache-control"]),
+        (202, &"2".parse().unwrap(), &"no-store".parse().unwrap())
+    );
+    assert_eq!(headers["location"], url.as_str());
+    assert!(!headers.contains_key("preference-applied"));
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["type"], "urn:tower-toopher:pending");
+    assert_eq!(
+        (&body["challenge"], &body["number"], &body["status_url"]),
+        (&challenge.into(), &"07".into(), &url.into())
+    );
+    // HEAD is told the same, without the body.
+    let head = Ask { method: "HEAD", body: "", ..Ask::default().header("cookie", "session=2").user("bob") };
+    let (status, headers, body) = look(head.send(&world.gate).await).await;
+    assert_eq!((status, body.len()), (202, 0));
+    assert_ne!(headers["content-length"], "0");
+}
+
+/// F1, F2: every request that is not the same in all that matters is told what an unknown challenge is told, byte for
+/// byte, and the phone's owner can still say yes to the right one.
+#[tokio::test]
+async fn an_approval_is_for_one_request() {
+    let world = world();
+    let ask = Ask::default;
+    let challenge = ask().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    let unknown = look(ask().challenge("bm9uc2Vuc2U").send(&world.gate).await).await;
+    assert_eq!(unknown.0, 401);
+    assert_eq!(unknown.1["www-authenticate"], r#"Toopher realm="second factor", error="challenge_invalid""#);
+    let mut altered = challenge.clone().into_bytes();
+    altered[40] = if altered[40] == b'A' { b'B' } else { b'A' };
+    for (what, other) in [
+        ("user", ask().user("bob")),
+        ("user's case", ask().user("Alice")),
+        ("session", ask().header("cookie", "session=2")),
+        ("no session", Ask { headers: [("content-type", "application/json".into())].into(), ..ask() }),
+        ("action", ask().header("action", "log in")),
+        ("method", Ask { method: "PUT", ..ask() }),
+        ("HEAD", Ask { method: "HEAD", ..ask() }),
+        ("path", Ask { uri: "/pay/?to=bob", ..ask() }),
+        ("query", Ask { uri: "/pay?to=eve", ..ask() }),
+        ("no query", Ask { uri: "/pay", ..ask() }),
+        ("host", ask().header("host", "other.test")),
+        ("body", Ask { body: r#"{"amount":2}"#, ..ask() }),
+        ("no body", Ask { body: "", ..ask() }),
+        ("longer body", Ask { body: "{\"amount\":1}\n", ..ask() }),
+        ("type", ask().header("content-type", "text/plain")),
+        ("encoding", ask().header("content-encoding", "gzip")),
+    ] {
+        // HEAD has no body to compare.
+        let (status, headers, body) = look(other.challenge(&challenge).send(&world.gate).await).await;
+        assert_eq!((status, &headers), (401, &unknown.1), "{what}");
+        assert!(body == unknown.2 || what == "HEAD", "{what}");
+    }
+    for (what, altered) in [
+        ("altered", std::str::from_utf8(&altered).unwrap()),
+        ("cut", &challenge[1..]),
+        ("longer", &format!("{challenge}A")),
+        ("empty", ""),
+        ("no text", "\u{e9}"),
+        ("far too long", &"A".repeat(10_000)),
+    ] {
+        assert_eq!(look(ask().challenge(altered).send(&world.gate).await).await, unknown, "{what}");
+    }
+    assert_eq!((world.calls.count(), world.phones.rings()), (0, 1));
+    assert_eq!(ask().challenge(&challenge).send(&world.gate).await.status(), 200);
+    // Twice: it is used.
+    assert_eq!(look(ask().challenge(&challenge).send(&world.gate).await).await, unknown);
+    assert_eq!((world.calls.count(), world.phones.rings()), (1, 1));
+}
+
+#[tokio::test]
+async fn one_that_is_over_counts_for_nothing_even_if_it_was_given_in_time() {
+    let world = world();
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    world.clock.advance(LIFETIME.as_secs());
+    let response = Ask::default().challenge(&challenge).send(&world.gate).await;
+    assert_eq!(kind(&response), Some(RejectionKind::UnknownApproval));
+    // A clock that is set back does not bring a used one back.
+    world.clock.set(T);
+    let response = Ask::default().challenge(&challenge).send(&world.gate).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 401);
+    // The last moment counts.
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    world.clock.advance(LIFETIME.as_secs() - 1);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_refusal_ends_it() {
+    let world = world();
+    let challenge = Ask::default().begin(&world.gate).await;
+    let again = Ask::default().challenge(&challenge);
+    assert_eq!(again.send(&world.gate).await.status(), 202);
+    world.phones.answer(Says::No);
+    let response = again.send(&world.gate).await;
+    assert_eq!((response.status().as_u16(), kind(&response)), (401, Some(RejectionKind::Refused)));
+    assert_eq!(kind(&again.send(&world.gate).await), Some(RejectionKind::UnknownApproval));
+    // A new one can be asked for at once.
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+}
+
+async fn of_twenty_at_once_one_passes<S: PushStore>(store: S) {
+    let world = world_with(store, |approvals| approvals);
+    // Twenty with one challenge, and twenty that joined and have one each.
+    for joined in [false, true] {
+        for _ in 0..5 {
+            let before = world.calls.count();
+            let first = Ask::default().begin(&world.gate).await;
+            let mut challenges = vec![first; 20];
+            if joined {
+                for challenge in &mut challenges[1..] {
+                    *challenge = Ask::default().begin(&world.gate).await;
+                }
+            }
+            world.phones.answer(Says::Yes);
+            let tasks = challenges.into_iter().map(|challenge| {
+                let gate = world.gate.clone();
+                tokio::spawn(async move { Ask::default().challenge(&challenge).send(&gate).await.status().as_u16() })
+            });
+            let mut statuses: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses[0], 200);
+            assert!(statuses[1..].iter().all(|status| *status == 401), "{statuses:?}");
+            assert_eq!(world.calls.count(), before + 1);
+        }
+    }
+    assert_eq!(world.phones.rings(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_twenty_at_once_one_passes_in_memory() {
+    of_twenty_at_once_one_passes(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_twenty_at_once_one_passes_in_sqlite() {
+    of_twenty_at_once_one_passes(SqliteStore::in_memory().await.unwrap()).await;
+}
+
+/// Two processes with one key and one store are one gate.
+#[tokio::test]
+async fn replicas_share_key_and_store() {
+    let (key, store) = (SealingKey::generate().unwrap(), SqliteStore::in_memory().await.unwrap());
+    let first = world_with(store.clone(), |approvals| approvals.key(key.clone()));
+    let second = gate(approvals(&first.phones, store.clone(), &first.clock).key(key), &first.calls);
+    let stranger = gate(approvals(&first.phones, store, &first.clock), &first.calls);
+    let challenge = Ask::default().begin(&first.gate).await;
+    first.phones.answer(Says::Yes);
+    let again = Ask::default().challenge(&challenge);
+    assert_eq!(again.send(&stranger).await.status(), 401);
+    let (one, other) = tokio::join!(again.send(&first.gate), again.send(&second));
+    assert_eq!([one.status().as_u16(), other.status().as_u16()].iter().filter(|status| **status == 200).count(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_replaced_without_losing_anybody() {
+    let (old, new) = (SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
+    let store = MemoryStore::new();
+    let before = world_with(store.clone(), |approvals| approvals.key(old.clone()));
+    let keyed = |change: &dyn Fn(Approvals<Phones>) -> Approvals<Phones>| {
+        gate(change(approvals(&before.phones, store.clone(), &before.clock)), &before.calls)
+    };
+    let ready = keyed(&|approvals| approvals.keys(old.clone(), new.clone()));
+    let during = keyed(&|approvals| approvals.keys(new.clone(), old.clone()));
+    let after = keyed(&|approvals| approvals.key(new.clone()));
+    for (sealed_by, opened_by, status) in [
+        (&before.gate, &during, 200),
+        (&during, &ready, 200),
+        (&during, &after, 200),
+        (&before.gate, &after, 401),
+        (&after, &before.gate, 401),
+    ] {
+        let challenge = Ask::default().begin(sealed_by).await;
+        before.phones.answer(Says::Yes);
+        let again = Ask::default().challenge(&challenge);
+        assert_eq!(again.send(opened_by).await.status(), status);
+        // Whoever has the key can still end it.
+        let _ = again.send(sealed_by).await;
+    }
+}
+
+/// An OTP decides at any time; a right one is the answer to what is waited for.
+#[tokio::test]
+async fn an_otp_in_the_middle_of_a_wait() {
+    let world = world();
+    let challenge = Ask::default().begin(&world.gate).await;
+    let wrong = Ask::default().challenge(&challenge).otp("000000").send(&world.gate).await;
+    assert_eq!(kind(&wrong), Some(RejectionKind::WrongOtp));
+    // The phone may still answer.
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 202);
+    assert_eq!(Ask::default().challenge(&challenge).otp(CODE).send(&world.gate).await.status(), 200);
+    assert_eq!(world.phones.taken_back(), 1);
+    world.phones.answer(Says::Yes);
+    let late = Ask::default().challenge(&challenge).send(&world.gate).await;
+    assert_eq!(kind(&late), Some(RejectionKind::UnknownApproval));
+    // Without the challenge the OTP ends the wait as well, and with a wrong one nothing is taken back from anybody.
+    let challenge = Ask::default().begin(&world.gate).await;
+    let other = Ask::default().header("cookie", "session=2").challenge(&challenge).otp(CODE).send(&world.gate).await;
+    assert_eq!((other.status().as_u16(), world.phones.taken_back()), (200, 1));
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 401);
+}
+
+/// A page without scripts sends the challenge in its form. OTP and challenge are not part of what is bound.
+#[tokio::test]
+async fn challenges_in_forms() {
+    let world = world();
+    let leak = |text: String| -> &'static str { text.leak() };
+    let challenge = Ask::default().form("to=bob&amount=1").begin(&world.gate).await;
+    let with = |more: &str| Ask::default().form(leak(format!("to=bob&amount=1{more}")));
+    let field = format!("&toopher_challenge={challenge}");
+    for (form, why) in [
+        (with("&toopher_challenge=").send(&world.gate).await, RejectionKind::UnknownApproval),
+        (with(&format!("&x=1{field}")).send(&world.gate).await, RejectionKind::UnknownApproval),
+        (with(&format!("{field}{field}")).send(&world.gate).await, RejectionKind::AmbiguousOtp),
+        (with(&field).challenge("other").send(&world.gate).await, RejectionKind::AmbiguousOtp),
+        (with("&Toopher_Challenge=x").send(&world.gate).await, RejectionKind::AmbiguousOtp),
+        (with(&format!("{field}&otp=000000")).send(&world.gate).await, RejectionKind::WrongOtp),
+        (with(&format!("{field}&otp=")).send(&world.gate).await, RejectionKind::MalformedOtp),
+        (with(&field).send(&world.gate).await, RejectionKind::Pending),
+        (with(&field).challenge(&challenge).send(&world.gate).await, RejectionKind::Pending),
+    ] {
+        assert_eq!(kind(&form), Some(why));
+    }
+    world.phones.answer(Says::Yes);
+    assert_eq!(with(&field).send(&world.gate).await.status(), 200);
+    assert_eq!(world.phones.rings(), 1);
+    // Two lines of the header are two challenges.
+    let mut twice = Ask::default().challenge(&challenge).request();
+    twice.headers_mut().append("toopher-challenge", challenge.parse().unwrap());
+    let response = tower::ServiceExt::oneshot(world.gate.clone(), twice).await.unwrap();
+    assert_eq!(kind(&response), Some(RejectionKind::AmbiguousOtp));
+}
+
+/// What cannot be bound is not asked for: a body that was not read, a session that nobody names.
+#[tokio::test]
+async fn no_approval_without_something_to_bind_it_to() {
+    let (phones, clock, calls) = (Phones::default(), Clock::at(T), Calls::default());
+    let approvals = || approvals(&phones, MemoryStore::new(), &clock);
+    let by_header = layer(approvals()).extractor(Header::default()).layer(common::Strict::new(&calls));
+    assert_eq!(kind(&Ask::default().send(&by_header).await), Some(RejectionKind::OtpRequired));
+    let empty = Ask { method: "GET", body: "", ..Ask::default() };
+    assert_eq!(kind(&empty.send(&by_header).await), Some(RejectionKind::Pending));
+
+    let forms_only =
+        layer(approvals()).extractor(tower_toopher::HeaderOrForm::default()).layer(common::Strict::new(&calls));
+    assert_eq!(kind(&Ask::default().send(&forms_only).await), Some(RejectionKind::OtpRequired));
+    assert_eq!(kind(&Ask::default().form("a=1").send(&forms_only).await), Some(RejectionKind::Pending));
+
+    let no_session = Ask { headers: [("content-type", "application/json".into())].into(), ..Ask::default() };
+    assert_eq!(kind(&no_session.send(&gate(approvals(), &calls)).await), Some(RejectionKind::OtpRequired));
+    // A gate that was not told to wait for anybody does not.
+    let plain = ToopherLayer::new(approvals()).layer(common::Strict::new(&calls));
+    let response = empty.challenge("abc").send(&plain).await;
+    assert_eq!(kind(&response), Some(RejectionKind::OtpRequired));
+    assert_eq!((phones.rings(), calls.count()), (2, 0));
+}
+
+/// A thief who sends the very same request from a session of their own neither joins nor rings a second time.
+#[tokio::test]
+async fn only_the_same_request_joins() {
+    let world = world();
+    let challenge = Ask::default().begin(&world.gate).await;
+    for other in [
+        Ask::default().header("cookie", "session=2"),
+        Ask::default().header("action", "log in"),
+        Ask { body: "{}", ..Ask::default() },
+    ] {
+        let response = other.send(&world.gate).await;
+        assert_eq!(kind(&response), Some(RejectionKind::AlreadyPending));
+        // To the outside it is a request that lacks an OTP, and can come again later.
+        let (status, headers, body) = look(response).await;
+        assert_eq!((status, &headers["retry-after"]), (401, &"120".parse().unwrap()));
+        assert!(String::from_utf8(body).unwrap().contains("otp_required"));
+        // Nor is anybody kept out who has one.
+    }
+    assert_eq!(Ask::default().user("bob").send(&world.gate).await.status(), 202);
+    assert_eq!(world.phones.rings(), 2);
+    // The same one joins, with a challenge of its own; whichever comes first passes.
+    let joined = Ask::default().begin(&world.gate).await;
+    assert_ne!(joined, challenge);
+    world.phones.answer(Says::Yes);
+    assert_eq!(Ask::default().challenge(&joined).send(&world.gate).await.status(), 200);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 401);
+
+    let refusing = world_with(MemoryStore::new(), |approvals| approvals.second_request(SecondRequest::Refuse));
+    let _ = Ask::default().begin(&refusing.gate).await;
+    assert_eq!(kind(&Ask::default().send(&refusing.gate).await), Some(RejectionKind::AlreadyPending));
+
+    // Where nothing tells sessions apart, a thief's request would be the same: it does not join.
+    let phones = Phones::default();
+    let same = |terminal: Option<Terminal>| {
+        ToopherLayer::new(approvals(&phones, MemoryStore::new(), &world.clock))
+            .approvals(|_| Some("".into()))
+            .terminal(move |_| terminal.clone())
+            .layer(common::Strict::new(&world.calls))
+    };
+    let get = Ask { method: "GET", body: "", ..Ask::default() };
+    for (terminal, joins) in [
+        (None, false),
+        (Some(Terminal::new("laptop")), false),
+        (Some(Terminal::new("laptop").with_discriminator("")), false),
+        (Some(Terminal::new("laptop").with_discriminator("random")), true),
+    ] {
+        let gate = same(terminal);
+        let _ = get.begin(&gate).await;
+        assert_eq!(get.send(&gate).await.status(), if joins { 202 } else { 401 });
+    }
+}
+
+/// So many pushes until the next success, whatever became of them, and one at a time.
+#[tokio::test]
+async fn a_flood_of_requests_rings_five_times() {
+    let world = world();
+    let mut later = 0;
+    for _ in 0..20 {
+        let flood = (0..100).map(|at| {
+            let gate = world.gate.clone();
+            let ask = Ask::default().header("cookie", format!("session={at}"));
+            tokio::spawn(async move { ask.send(&gate).await.status().as_u16() })
+        });
+        let statuses: Vec<_> = join_all(flood).await.into_iter().map(Result::unwrap).collect();
+        assert!(statuses.iter().filter(|status| **status == 202).count() <= 1);
+        assert!(statuses.iter().all(|status| [202, 401].contains(status)));
+        later += LIFETIME.as_secs();
+        world.clock.set(T + later);
+    }
+    assert_eq!(world.phones.rings(), 5);
+    assert_eq!(kind(&Ask::default().send(&world.gate).await), Some(RejectionKind::OtpRequired));
+    // Another user is not affected, and the flooded one has an OTP, after which the phone may ring again.
+    assert_eq!(Ask::default().user("bob").send(&world.gate).await.status(), 202);
+    assert_eq!(Ask::default().otp(CODE).send(&world.gate).await.status(), 200);
+    assert_eq!(Ask::default().send(&world.gate).await.status(), 202);
+    assert_eq!(world.phones.rings(), 7);
+}
+
+#[tokio::test]
+async fn a_budget_comes_back_after_its_time_and_with_a_success() {
+    let budget = PushBudget::new(2, Duration::from_secs(3600)).unwrap();
+    let world = world_with(MemoryStore::new(), |approvals| approvals.budget(budget));
+    let refused = async || {
+        let challenge = Ask::default().begin(&world.gate).await;
+        world.phones.answer(Says::No);
+        assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 401);
+    };
+    refused().await;
+    refused().await;
+    assert_eq!(Ask::default().send(&world.gate).await.status(), 401);
+    world.clock.advance(3601);
+    refused().await;
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+    refused().await;
+    refused().await;
+    assert_eq!(Ask::default().send(&world.gate).await.status(), 401);
+}
+
+/// A rule of the user's that answers at once, and a verifier that cannot ask, ring nobody and count for nothing.
+#[tokio::test]
+async fn what_does_not_reach_the_phone_does_not_count() {
+    let world = world();
+    for (verdict, status) in [
+        (Verdict::Granted(Factor::Push), 200),
+        (Verdict::Denied(DenyReason::Refused), 401),
+        (Verdict::Denied(DenyReason::OtpRequired), 401),
+        (Verdict::Denied(DenyReason::NotEnrolled), 401),
+    ] {
+        world.phones.rule(Some(verdict));
+        for _ in 0..20 {
+            assert_eq!(Ask::default().send(&world.gate).await.status(), status);
+        }
+    }
+    // A verifier that waits for something it cannot name is in trouble.
+    world.phones.rule(Some(Verdict::pending(None)));
+    let response = Ask::default().send(&world.gate).await;
+    assert_eq!((response.status().as_u16(), world.calls.count()), (503, 20));
+    world.phones.rule(None);
+    assert_eq!(Ask::default().send(&world.gate).await.status(), 202);
+}
+
+/// A verifier that is down: 503 and no pass, the approval outlives it, and it costs the user nothing.
+#[tokio::test]
+async fn a_verifier_that_is_down() {
+    let world = world();
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.fail(3);
+    for _ in 0..3 {
+        assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 503);
+    }
+    world.phones.answer(Says::Yes);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+
+    // Whether the phone rang is not known: it is not asked again for a while, and that does not use the budget up.
+    for _ in 0..20 {
+        world.phones.fail(1);
+        assert_eq!(Ask::default().send(&world.gate).await.status(), 503);
+        let response = Ask::default().send(&world.gate).await;
+        assert_eq!(kind(&response), Some(RejectionKind::AlreadyPending));
+        assert_eq!(response.headers()["retry-after"], "30");
+        world.clock.advance(30);
+    }
+    assert_eq!(Ask::default().send(&world.gate).await.status(), 202);
+}
+
+/// F5: whoever is locked by wrong OTPs is locked on the way by the phone as well: at the first request, and when it is
+/// fetched. The approval is not burnt by that.
+#[tokio::test]
+async fn a_lock_holds_on_every_way() {
+    let store = MemoryStore::new();
+    let world = world_with(store.clone(), |approvals| approvals);
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    let fail =
+        async |clock: &Clock| store.count_attempt(&common::alice(), &Throttle::default(), clock.now()).await.unwrap();
+    for _ in 0..5 {
+        let _ = fail(&world.clock).await;
+    }
+    for ask in [Ask::default().challenge(&challenge), Ask::default()] {
+        let response = ask.send(&world.gate).await;
+        assert_eq!(
+            (kind(&response), &response.headers()["retry-after"]),
+            (Some(RejectionKind::Throttled), &"30".parse().unwrap())
+        );
+    }
+    assert_eq!(world.calls.count(), 0);
+    world.clock.advance(30);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+    // That was a success, so the failures are forgotten.
+    for _ in 0..5 {
+        assert_eq!(fail(&world.clock).await, tower_toopher::store::Admission::Admitted);
+    }
+    for _ in 0..95 {
+        world.clock.advance(3600);
+        let _ = fail(&world.clock).await;
+    }
+    assert_eq!(kind(&Ask::default().send(&world.gate).await), Some(RejectionKind::LockedOut));
+}
+
+/// A store whose verbs fail when they are told to.
+#[derive(Clone)]
+struct Failing {
+    store: MemoryStore,
+    fails: Arc<std::sync::Mutex<Option<&'static str>>>,
+}
+
+impl Failing {
+    fn check(&self, verb: &'static str) -> Result<(), &'static str> {
+        if *self.fails.lock().unwrap() == Some(verb) { Err("the store is down") } else { Ok(()) }
+    }
+}
+
+macro_rules! failing {
+    ($($verb:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        impl PushStore for Failing {
+            type Error = &'static str;
+            $(async fn $verb(&self, $($arg: $type),*) -> Result<$out, &'static str> {
+                self.check(stringify!($verb))?;
+                self.store.$verb($($arg),*).await.map_err(|_| "full")
+            })*
+        }
+    };
+}
+
+use tower_toopher::store::{BeginPush, FoundPush, NewPush, PushEnd, Ticket};
+use tower_toopher::{ApprovalId, UserId};
+
+failing! {
+    begin_push(user: &UserId, push: &NewPush, throttle: &Throttle, now: Duration) -> BeginPush;
+    keep_push(user: &UserId, ticket: Ticket, id: &ApprovalId, until: Duration) -> bool;
+    find_push(user: &UserId, ticket: Ticket, throttle: &Throttle, now: Duration) -> FoundPush;
+    redeem_push(user: &UserId, ticket: Ticket, throttle: &Throttle, now: Duration) -> FoundPush;
+    end_push(user: &UserId, ticket: Ticket, end: PushEnd) -> ();
+    clear_pushes(user: &UserId) -> ();
+}
+
+/// E5: whichever verb fails, nobody passes, and it goes on when the store is back.
+#[tokio::test]
+async fn a_store_that_fails_closes_the_door() {
+    let store = Failing { store: MemoryStore::new(), fails: Arc::default() };
+    let world = world_with(store.clone(), |approvals| approvals);
+    let fails = |verb| *store.fails.lock().unwrap() = verb;
+    for verb in ["begin_push", "keep_push"] {
+        fails(Some(verb));
+        assert_eq!(Ask::default().user(verb).send(&world.gate).await.status(), 503, "{verb}");
+    }
+    fails(None);
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    for verb in ["find_push", "redeem_push"] {
+        fails(Some(verb));
+        assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 503, "{verb}");
+    }
+    assert_eq!(world.calls.count(), 0);
+    fails(None);
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+    // What is decided stands, whether or not the place can be given back now.
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::No);
+    fails(Some("end_push"));
+    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 401);
+    fails(Some("clear_pushes"));
+    assert_eq!(Ask::default().otp(CODE).send(&world.gate).await.status(), 200);
+}
+
+/// H8: wherever the client hangs up, nothing passes for it later, and the phone does not ring again at once.
+#[tokio::test]
+async fn hanging_up() {
+    let world = world_with(SqliteStore::in_memory().await.unwrap(), |approvals| approvals);
+    for polls in 0..200 {
+        let mut hasty = Box::pin(tower::ServiceExt::oneshot(world.gate.clone(), Ask::default().request()));
+        let mut answered = false;
+        for _ in 0..polls {
+            if futures_util::poll!(&mut hasty).is_ready() {
+                answered = true;
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(hasty);
+        let rings = world.phones.rings();
+        assert!(rings <= 1, "{polls}");
+        if answered {
+            break;
+        }
+    }
+    assert_eq!(world.calls.count(), 0);
+    world.clock.advance(LIFETIME.as_secs());
+    let challenge = Ask::default().begin(&world.gate).await;
+    world.phones.answer(Says::Yes);
+    // Of those that hang up while they fetch it, at most one has taken it.
+    for polls in 0..20 {
+        let mut hasty =
+            Box::pin(tower::ServiceExt::oneshot(world.gate.clone(), Ask::default().challenge(&challenge).request()));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut hasty).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(world.calls.count() <= 1);
+}
