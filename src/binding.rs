@@ -71,9 +71,9 @@ impl RequestBinding {
         self.body.is_some()
     }
 
-    /// Every part but the session: together they are the same for two requests only if each of them is.
-    #[cfg(feature = "approvals")]
-    pub(crate) fn parts(&self) -> [&[u8]; 6] {
+    /// Every part but the session, always as many and in the same order: two requests are the same if all of them are.
+    /// Whoever makes one text of them must keep them apart, by their lengths say.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         [
             self.method.as_str().as_bytes(),
             &self.host,
@@ -82,6 +82,7 @@ impl RequestBinding {
             &self.content[1],
             self.body.as_deref().unwrap_or_default(),
         ]
+        .into_iter()
     }
 }
 

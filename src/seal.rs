@@ -53,7 +53,7 @@ impl SealingKey {
     }
 
     /// Seals `secret` for one place, say a column of the row with an id: it opens nowhere else.
-    pub(crate) fn seal(&self, place: impl AsRef<[u8]>, secret: &[u8]) -> Result<Vec<u8>, NoRandomness> {
+    pub(crate) fn seal(&self, place: &(impl AsRef<[u8]> + ?Sized), secret: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         let mut nonce = [0; NONCE];
         random::fill(&mut nonce)?;
         let payload = Payload { msg: secret, aad: place.as_ref() };
@@ -62,7 +62,11 @@ impl SealingKey {
         Ok([&nonce[..], &sealed].concat())
     }
 
-    pub(crate) fn open(&self, place: impl AsRef<[u8]>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
+    pub(crate) fn open(
+        &self,
+        place: &(impl AsRef<[u8]> + ?Sized),
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Unsealable> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(Unsealable)?;
         let payload = Payload { msg: sealed, aad: place.as_ref() };
         self.cipher().decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| Unsealable)

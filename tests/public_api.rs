@@ -4,12 +4,14 @@ mod common;
 
 use std::rc::Rc;
 
+use tower_toopher::approvals::{ApprovalStatus, StatusBody, StatusFuture};
 use tower_toopher::gate::ResponseFuture;
 use tower_toopher::store::MemoryStore;
 use tower_toopher::totp::{BackupCode, Enrolment, MemoryPairings, Pairing, Secret, Totp};
 use tower_toopher::{
-    Action, Attempt, BoxError, Header, HeaderOrForm, Otp, ProblemJson, Rejection, ReplayBody, SecondFactor, Terminal,
-    ToopherLayer, ToopherService, TotpVerifier, UserId, Verdict,
+    Action, Approvals, Attempt, BoxError, Challenge, EitherVerifier, Header, HeaderOrForm, Otp, Pending, ProblemJson,
+    Rejection, ReplayBody, RequestBinding, SecondFactor, Terminal, ToopherLayer, ToopherService, TotpVerifier, UserId,
+    Verdict,
 };
 
 fn shareable<T: Clone + Send + Sync + Unpin + 'static>() {}
@@ -24,6 +26,9 @@ fn what_is_shared_between_threads_can_be() {
     sendable::<ReplayBody<common::Body>>();
     sendable::<ResponseFuture<common::Strict, TotpVerifier<MemoryPairings>, Header, ProblemJson, common::Body>>();
     sendable::<BoxError>();
+    shareable::<(Approvals<TotpVerifier<MemoryPairings>>, ApprovalStatus<TotpVerifier<MemoryPairings>, MemoryStore>)>();
+    shareable::<(EitherVerifier<TotpVerifier<MemoryPairings>, common::Says>, Challenge, Pending, RequestBinding)>();
+    sendable::<(StatusBody, StatusFuture)>();
 }
 
 /// The gate asks for no `Send`, `Sync` or `'static`: a verifier and a service of one thread will do.

@@ -55,6 +55,15 @@ async fn debug_of_everything_that_touches_a_secret() {
     shows_nothing(&future);
     shows_nothing(&future.await.unwrap().extensions().get::<Rejection>());
 
+    // A pending approval: whoever reads a log must not be able to come with somebody's challenge.
+    let challenge = Challenge::new(BASE32.as_bytes());
+    let (parts, ()) = Request::get("/pay?code=081804").body(()).unwrap().into_parts();
+    let binding = RequestBinding::new(&parts, Some(BASE32.into()), Some(BASE32.into()));
+    let waiting = attempt.clone().with_challenge(Some(challenge)).with_request(Some(binding));
+    let approvals = Approvals::new(verifier.clone()).unwrap();
+    let key = approvals::SealingKey::parse(&"3132".repeat(16)).unwrap();
+    shows_nothing(&(waiting, approvals.status(), approvals.key(key)));
+    shows_nothing(&store::Ticket::from_bytes(*b"1234567890123456"));
     shows_nothing(&(&secret, &otp, &backup, otp.kind(), &enrolment, enrolment.pairing(), k20()));
     shows_nothing(&(&verifier, &users, &attempt, &verdict, &layer, &confirmed));
     shows_nothing(&(Header::default(), HeaderOrForm::<InPlace>::default(), HeaderOrForm::default().wrapping()));

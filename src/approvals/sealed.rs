@@ -10,6 +10,8 @@ use crate::seal::SealingKey;
 use crate::store::Ticket;
 use crate::{Action, ApprovalId, Attempt, Challenge, RequestBinding, UserId};
 
+/// The most bytes of an action that a challenge carries.
+const MAX_ACTION: usize = 256;
 const CONTEXT: &[u8] = b"tower-toopher challenge 1";
 
 /// The keys that challenges are sealed with.
@@ -102,8 +104,9 @@ impl Keys {
         plain.extend_from_slice(&(id.len() as u16).to_be_bytes());
         plain.extend_from_slice(id);
         // Only the status service needs the action, and only to say it to the verifier.
-        plain.extend_from_slice(prefix(opened.action.as_str(), 256).as_bytes());
-        let sealed = self.seals.seal(place(&binding.owner), &plain)?;
+        let action = opened.action.as_str().as_bytes();
+        plain.extend_from_slice(&action[..action.len().min(MAX_ACTION)]);
+        let sealed = self.seals.seal(&place(&binding.owner), &plain)?;
         Ok(Challenge::new(BASE64URL_NOPAD.encode(&sealed).as_bytes()))
     }
 
@@ -122,7 +125,7 @@ impl Keys {
             ticket: Ticket::from_bytes(*ticket),
             id: ApprovalId::new(std::str::from_utf8(id).ok()?).ok()?,
             until: Duration::from_millis(u64::from_be_bytes(*until)),
-            action: std::str::from_utf8(action).ok()?.into(),
+            action: String::from_utf8_lossy(action).into_owned().into(),
             request: *request,
         })
     }
@@ -135,10 +138,6 @@ fn place(owner: &[u8; 32]) -> Vec<u8> {
 /// Rounded down: it is over a little sooner, and never later.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn prefix(text: &str, length: usize) -> &str {
-    &text[..text.floor_char_boundary(length)]
 }
 
 pub(super) fn new_ticket() -> Result<Ticket, NoRandomness> {

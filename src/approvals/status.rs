@@ -46,9 +46,11 @@ use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, UserId, Verdict}
 #[must_use]
 pub struct ApprovalStatus<V, S> {
     approvals: Approvals<V, S>,
-    identify: Option<Arc<dyn Fn(&Parts) -> Option<UserId> + Send + Sync>>,
-    session: Option<Arc<dyn Fn(&Parts) -> Option<Arc<str>> + Send + Sync>>,
+    identify: Option<Arc<Find<UserId>>>,
+    session: Option<Arc<Find<Arc<str>>>>,
 }
+
+type Find<T> = dyn Fn(&Parts) -> Option<T> + Send + Sync;
 
 impl<V, S> ApprovalStatus<V, S> {
     pub(super) fn new(approvals: Approvals<V, S>) -> Self {

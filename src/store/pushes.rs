@@ -49,7 +49,6 @@ impl Pushes {
     }
 
     /// Takes the place for a new one, unless one is open or the budget is spent.
-    #[must_use]
     pub fn begin(&mut self, new: &NewPush, now: Duration) -> BeginPush {
         self.forget_expired(now);
         // A clock that was set back must not make a wait longer than any wait is.

@@ -3,14 +3,24 @@
 
 #[macro_use]
 mod conformance;
+#[macro_use]
+mod pushes;
 
 use conformance::{NOW, admit, run, s, spend, user};
-use tower_toopher::store::{Admission, MemoryStore, Spend, SqliteStore, Store, StoreFull, Throttle};
+use tower_toopher::store::{
+    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PushStore, Spend, SqliteStore, Store, StoreFull, Throttle,
+};
 
 conformance!(memory, MemoryStore::new);
 conformance!(memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
 conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
-conformance!(sqlite_in_a_file, || {
+conformance!(sqlite_in_a_file, file);
+push_conformance!(pushes_in_memory, MemoryStore::new);
+push_conformance!(pushes_in_memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
+push_conformance!(pushes_in_sqlite, || run(SqliteStore::in_memory()).unwrap());
+push_conformance!(pushes_in_a_file, file);
+
+fn file() -> SqliteStore {
     // A new file for each test, in the folder that is cleared with the build.
     let name = format!("store-{}-{:?}.sqlite", std::process::id(), std::thread::current().id());
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(['(', ')'], ""));
@@ -18,7 +28,8 @@ conformance!(sqlite_in_a_file, || {
         let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
     }
     run(SqliteStore::open(path)).unwrap()
-});
+}
+
 conformance!(memory_of_one_shard, || MemoryStore::bounded(100));
 
 #[test]
@@ -78,6 +89,22 @@ fn spent_steps_are_reclaimed_when_they_are_over_and_never_before() {
     assert!(another(NOW + 999).is_err());
     assert_eq!(another(NOW + 1000), Ok(Spend::Fresh));
     assert_eq!(store.spent_steps(), 1);
+}
+
+/// Approvals that are waited for, and counts of them, are never forgotten early; when they are over there is room.
+#[test]
+fn a_store_full_of_pushes_closes_the_door() {
+    let store = MemoryStore::bounded(100);
+    let new = |number| NewPush::new(pushes::ticket(number), [7; 32]);
+    for i in 0..100 {
+        assert_eq!(pushes::begin(&store, &format!("user {i}"), &new(1), NOW), BeginPush::Begun);
+        assert!(pushes::keep(&store, &format!("user {i}"), 1, NOW + 120));
+    }
+    let another = |now| run(store.begin_push(&user("another"), &new(1), &Throttle::default(), s(now)));
+    assert!(another(NOW).is_err() && another(NOW + 1000).is_err());
+    assert_eq!(pushes::redeem(&store, "user 7", 1, NOW), FoundPush::Open);
+    assert_eq!(another(NOW), Ok(BeginPush::Begun));
+    assert_eq!(pushes::begin(&store, "user 7", &new(1), NOW + 31 * 24 * 3600), BeginPush::Begun);
 }
 
 #[test]

@@ -1,0 +1,220 @@
+//! What every store of pushes must keep, as a macro: `push_conformance!(name, make)`.
+
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use tower_toopher::ApprovalId;
+use tower_toopher::store::{BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket};
+
+use crate::conformance::{NOW, admit, run, s, user};
+
+pub(crate) fn ticket(number: u8) -> Ticket {
+    Ticket::from_bytes([number; 16])
+}
+
+fn new(number: u8) -> NewPush {
+    NewPush::new(ticket(number), [7; 32])
+}
+
+fn id(text: &str) -> ApprovalId {
+    ApprovalId::new(text).unwrap()
+}
+
+fn ok<T, E: Into<tower_toopher::BoxError>>(result: Result<T, E>) -> T {
+    result.map_err(Into::into).unwrap()
+}
+
+pub(crate) fn begin<S: PushStore>(store: &S, name: &str, push: &NewPush, now: u64) -> BeginPush {
+    ok(run(store.begin_push(&user(name), push, &Throttle::default(), s(now))))
+}
+
+pub(crate) fn keep<S: PushStore>(store: &S, name: &str, number: u8, until: u64) -> bool {
+    ok(run(store.keep_push(&user(name), ticket(number), &id("question"), s(until))))
+}
+
+fn find<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
+    ok(run(store.find_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+}
+
+pub(crate) fn redeem<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
+    ok(run(store.redeem_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+}
+
+fn end<S: PushStore>(store: &S, name: &str, number: u8, how: PushEnd) {
+    ok(run(store.end_push(&user(name), ticket(number), how)));
+}
+
+/// Begun and asked, to be waited for until two minutes from `now`.
+fn open<S: PushStore>(store: &S, name: &str, number: u8, now: u64) {
+    assert_eq!(begin(store, name, &new(number), now), BeginPush::Begun);
+    assert!(keep(store, name, number, now + 120));
+}
+
+pub(crate) fn it_is_redeemed_once<S: PushStore + Store>(store: &S) {
+    assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
+    open(store, "alice", 1, NOW);
+    assert_eq!(find(store, "alice", 1, NOW), FoundPush::Open);
+    for (name, number) in [("alice", 2), ("bob", 1), ("Alice", 1)] {
+        assert_eq!(redeem(store, name, number, NOW), FoundPush::Unknown);
+    }
+    assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Open);
+    assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
+    assert_eq!(find(store, "alice", 1, NOW), FoundPush::Unknown);
+    // The place is free, for a new one, and the old name opens nothing.
+    open(store, "alice", 2, NOW);
+    assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
+}
+
+pub(crate) fn it_is_over_in_time<S: PushStore + Store>(store: &S) {
+    open(store, "alice", 1, NOW);
+    assert_eq!(find(store, "alice", 1, NOW + 119), FoundPush::Open);
+    for late in [120, 121, 1_000_000] {
+        assert_eq!(find(store, "alice", 1, NOW + late), FoundPush::Unknown);
+        assert_eq!(redeem(store, "alice", 1, NOW + late), FoundPush::Unknown);
+    }
+    assert_eq!(begin(store, "alice", &new(2), NOW + 120), BeginPush::Begun);
+    // Begun is not asked: nothing can be redeemed, and the first one's name is nobody's.
+    assert_eq!(redeem(store, "alice", 2, NOW + 120), FoundPush::Unknown);
+    assert!(!keep(store, "alice", 1, NOW + 240));
+    assert_eq!(redeem(store, "alice", 1, NOW + 120), FoundPush::Unknown);
+    assert!(!keep(store, "nobody", 1, NOW + 240));
+}
+
+pub(crate) fn one_is_open_at_a_time<S: PushStore + Store>(store: &S) {
+    assert_eq!(begin(store, "alice", &new(1), NOW), BeginPush::Begun);
+    let busy = |seconds| BeginPush::AlreadyPending { retry_after: s(seconds) };
+    assert_eq!(begin(store, "alice", &new(2), NOW), busy(30));
+    assert!(keep(store, "alice", 1, NOW + 120));
+    let joined = BeginPush::Join { ticket: ticket(1), id: id("question"), until: s(NOW + 120) };
+    assert_eq!(begin(store, "alice", &new(2), NOW + 1), joined);
+    let other = NewPush::new(ticket(2), [8; 32]);
+    assert_eq!(begin(store, "alice", &other, NOW + 20), busy(100));
+    assert_eq!(begin(store, "bob", &other, NOW + 20), BeginPush::Begun);
+    end(store, "alice", 2, PushEnd::Asked);
+    assert_eq!(find(store, "alice", 1, NOW + 20), FoundPush::Open);
+    end(store, "alice", 1, PushEnd::Asked);
+    assert_eq!(redeem(store, "alice", 1, NOW + 20), FoundPush::Unknown);
+    assert_eq!(begin(store, "alice", &other, NOW + 20), BeginPush::Begun);
+}
+
+pub(crate) fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: &S) {
+    let spend = |from: u8, now: u64| {
+        for number in from..from + 5 {
+            open(store, "alice", number, now);
+            end(store, "alice", number, PushEnd::Asked);
+        }
+        assert_eq!(begin(store, "alice", &new(100), now), BeginPush::BudgetSpent);
+    };
+    spend(0, NOW);
+    // An administrator, or an OTP, gives it back; and so does an approval.
+    ok(run(store.clear_pushes(&user("alice"))));
+    spend(10, NOW);
+    let day = 24 * 3600;
+    assert_eq!(begin(store, "alice", &new(100), NOW + day), BeginPush::BudgetSpent);
+    open(store, "alice", 20, NOW + day + 1);
+    assert_eq!(redeem(store, "alice", 20, NOW + day + 1), FoundPush::Open);
+    spend(30, NOW + day + 1);
+    // What did not reach the phone is not counted.
+    ok(run(store.clear_pushes(&user("alice"))));
+    for number in 40..140 {
+        assert_eq!(begin(store, "alice", &new(number), NOW), BeginPush::Begun);
+        end(store, "alice", number, PushEnd::NotAsked);
+    }
+    // Nor is what may not have; but its place stays taken for a while.
+    for number in 140..160 {
+        let now = NOW + u64::from(number) * 30;
+        assert_eq!(begin(store, "alice", &new(number), now), BeginPush::Begun);
+        end(store, "alice", number, PushEnd::Uncertain);
+        assert_eq!(begin(store, "alice", &new(200), now), BeginPush::AlreadyPending { retry_after: s(30) });
+    }
+}
+
+pub(crate) fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
+    let budget = PushBudget::new(1, Duration::from_secs(60)).unwrap();
+    let mut push = new(1);
+    push.budget = budget;
+    assert_eq!(begin(store, "alice", &push, NOW), BeginPush::Begun);
+    end(store, "alice", 1, PushEnd::Asked);
+    assert_eq!(begin(store, "alice", &push, NOW + 60), BeginPush::BudgetSpent);
+    assert_eq!(begin(store, "alice", &push, NOW + 61), BeginPush::Begun);
+}
+
+pub(crate) fn failures_lock_this_way_too<S: PushStore + Store>(store: &S) {
+    open(store, "alice", 1, NOW);
+    for _ in 0..5 {
+        let _ = admit(store, "alice", NOW);
+    }
+    let throttled = FoundPush::Throttled { retry_after: s(30) };
+    assert_eq!((find(store, "alice", 1, NOW), redeem(store, "alice", 1, NOW)), (throttled, throttled));
+    assert_eq!(begin(store, "alice", &new(2), NOW), BeginPush::Throttled { retry_after: s(30) });
+    // Looking is not an attempt, and the approval is not burnt.
+    assert_eq!(redeem(store, "alice", 1, NOW + 30), FoundPush::Open);
+    // A success forgets the failures.
+    for _ in 0..5 {
+        assert_eq!(admit(store, "alice", NOW), tower_toopher::store::Admission::Admitted);
+    }
+    open(store, "alice", 3, NOW + 100);
+    let mut now = NOW + 100;
+    for _ in 0..95 {
+        now += 3600;
+        let _ = admit(store, "alice", now);
+    }
+    assert_eq!(begin(store, "alice", &new(4), now), BeginPush::LockedOut);
+    open(store, "bob", 1, now);
+}
+
+pub(crate) fn of_many_in_parallel_one_begins_and_one_redeems<S: PushStore + Store + Clone>(store: &S) {
+    let at_once = |work: fn(&S, u8) -> bool| {
+        let barrier = Arc::new(Barrier::new(20));
+        let threads: Vec<_> = (0..20)
+            .map(|at| {
+                let (store, barrier) = (store.clone(), barrier.clone());
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    work(&store, at)
+                })
+            })
+            .collect();
+        let said: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        said.iter().filter(|said| **said).count()
+    };
+    assert_eq!(at_once(|store, at| begin(store, "alice", &new(at), NOW) == BeginPush::Begun), 1);
+    ok(run(store.clear_pushes(&user("alice"))));
+    for _ in 0..5 {
+        open(store, "alice", 50, NOW);
+        assert_eq!(at_once(|store, _| redeem(store, "alice", 50, NOW) == FoundPush::Open), 1);
+    }
+}
+
+pub(crate) fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) {
+    for name in ["a", "a\0", "\0a", "a'; DROP TABLE pushes; --", "\u{e9}", "e\u{301}"] {
+        open(store, name, 1, NOW);
+    }
+    let longest = "\u{20ac}".repeat(85);
+    assert_eq!(begin(store, "a", &new(9), NOW + 120), BeginPush::Begun);
+    assert!(ok(run(store.keep_push(&user("a"), ticket(9), &id(&longest), s(NOW + 240)))));
+    match begin(store, "a", &new(10), NOW + 130) {
+        BeginPush::Join { id, .. } => assert_eq!(id.as_str(), longest),
+        other => panic!("{other:?}"),
+    }
+}
+
+macro_rules! push_conformance {
+    ($name:ident, $make:expr) => {
+        mod $name {
+            use super::*;
+
+            push_conformance!(@tests $make;
+                it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
+                a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
+                names_of_any_text_are_told_apart,
+            );
+        }
+    };
+    (@tests $make:expr; $($test:ident),* $(,)?) => {$(
+        #[test]
+        fn $test() {
+            pushes::$test(&$make());
+        }
+    )*};
+}
