@@ -131,7 +131,8 @@ fn a_form_in_one_frame_is_not_copied() {
     for body in ["otp=081804", "to=bob&amount=10000&otp=081804&memo=with+spaces+and+%25"] {
         assert_eq!(allocations(&mut gate, form(body)), header, "{body}");
     }
-    assert_eq!(allocations(&mut gate, form(&"field=value&".repeat(5000))), header);
+    // Without an OTP an approval may be bound to it, so it is held twice: that counts its owners, and copies nothing.
+    assert_eq!(allocations(&mut gate, form(&"field=value&".repeat(5000))), header + 1);
     // 65,000 one-byte names that might each be the field once decoded.
-    assert!(allocations(&mut gate, form(&"%6f&".repeat(16_000))) <= header + 16_000);
+    assert!(allocations(&mut gate, form(&"%6f&".repeat(16_000))) <= header + 16_001);
 }

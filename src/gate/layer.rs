@@ -70,7 +70,7 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         self.change(|policy| policy.identify_by_form = Some(Arc::new(user)))
     }
 
-    /// Lets the verifier ask for approvals, as [`Approvals`](crate#features) does: a request without an OTP is then
+    /// Lets the verifier ask for approvals, as `Approvals` (feature `approvals`) does: a request without an OTP is then
     /// answered with 202 and a challenge in `Toopher-Challenge`, and the client sends the same request again with that
     /// challenge, or with an OTP. Default: nobody is asked.
     ///

@@ -6,9 +6,9 @@
 //! [`ToopherVerifier`] turns an attempt into calls and their answers into a verdict:
 //!
 //! - with an OTP: the API verifies it at once; nobody's phone rings;
-//! - without: the phone is asked. The verdict is [`Pending`](crate::Verdict::Pending) until it has answered, and the
-//!   same request, sent again, finds out. Only a boolean `pending: false` with a boolean `granted: true` is a grant.
-//!   An approval is one for the same user, action and terminal, passes once, and runs out after two minutes;
+//! - without, inside [`Approvals`](crate::Approvals): the phone is asked, and the verdict is
+//!   [`Pending`](crate::Verdict::Pending) until it has answered. Only a boolean `pending: false` with a boolean
+//!   `granted: true` is a grant. Without them around it nobody is asked, and an OTP is required;
 //! - everything else (no answer in time, an answer of another shape, our own credentials refused) is an error, and the
 //!   gate answers 503. Too many calls (429) are a denial with a time to wait.
 //!
@@ -39,7 +39,7 @@
 //! let status = client.authenticate(Initiate::by_user_name("alice").otp(&"081 804".parse()?)).await?;
 //! assert!(status.is_granted());
 //!
-//! // or as the verifier of a gate: `ToopherLayer::new(verifier)`.
+//! // or as the verifier of a gate: `ToopherLayer::new(Approvals::new(verifier)?)`.
 //! let mut verifier = ToopherVerifier::new(client);
 //! let attempt = Attempt::new(UserId::new("alice")?, "log in").with_otp(Some("081 804".parse()?));
 //! assert_eq!(verifier.ready().await?.call(attempt).await?, Verdict::Granted(Factor::Totp));
@@ -52,11 +52,10 @@
 //!
 //! # Terminals
 //!
-//! What a request that waits for the phone is known by is its user, action and [`Terminal`](crate::Terminal). Two
-//! browsers from which one user does one thing are the same to the verifier **unless their terminals differ**, and the
-//! approval that was meant for one of them then lets the other in: somebody with a stolen password can wait for it.
-//! Give each browser a terminal with a discriminator, such as a random cookie
-//! ([`ToopherLayer::terminal`](crate::ToopherLayer::terminal)).
+//! A [`Terminal`](crate::Terminal) is what people see on their phone of where a request comes from, and what a rule of
+//! theirs ("automate here") is about. Two browsers from which one user does one thing are the same to the API **unless
+//! their terminals differ**. Give each browser one with a discriminator, such as the random cookie of
+//! [`TerminalCookie`] ([`ToopherLayer::terminal`](crate::ToopherLayer::terminal)).
 
 mod base_url;
 mod call;
