@@ -67,6 +67,12 @@ function wait() {
 }
 
 adapt(document);
+// On the way back browsers fill in again, just before this event, what was typed: a code that has been tried.
+window.addEventListener("pageshow", () => {
+  if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") {
+    document.querySelectorAll("form").forEach((form) => form.reset());
+  }
+});
 document.querySelector("[aria-invalid]")?.focus();
 post();
 wait();
