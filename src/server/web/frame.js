@@ -5,6 +5,8 @@ const EVERY = 1000;
 const PATIENCE = 10000;
 // In a sandbox without `allow-same-origin` nothing can be fetched, so the page is loaded again instead.
 const SEALED = self.origin === "null";
+// That the keyboard was in the field before.
+const HELD = "?held";
 
 const statusOf = (page) => page.querySelector("[role=status]");
 
@@ -38,11 +40,11 @@ function turn(page) {
 async function look() {
   if (SEALED) {
     const input = document.querySelector("[name=otp]");
-    if (!input || (input.value === "" && input !== document.activeElement)) {
-      location.replace(location.href);
-      return;
+    if (input?.value) {
+      wait();
+    } else {
+      location.replace(input && input === document.activeElement ? HELD : "?");
     }
-    wait();
     return;
   }
   try {
@@ -62,7 +64,7 @@ async function look() {
 
 function wait() {
   if (document.getElementById("waits")) {
-    setTimeout(look, SEALED ? 3 * EVERY : EVERY);
+    setTimeout(look, SEALED ? 5 * EVERY : EVERY);
   }
 }
 
@@ -73,6 +75,6 @@ window.addEventListener("pageshow", () => {
     document.querySelectorAll("form").forEach((form) => form.reset());
   }
 });
-document.querySelector("[aria-invalid]")?.focus();
+document.querySelector(location.search === HELD ? "[name=otp]" : "[aria-invalid]")?.focus();
 post();
 wait();
