@@ -5,11 +5,14 @@
 mod common;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use axum::Router;
 use axum::extract::{Query, RawForm, State};
+use axum::http::StatusCode;
+use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use common::browser::{Browser, element, screenshot, text, until};
@@ -17,6 +20,7 @@ use common::toopher::{self, Phone};
 use common::{Clock, T};
 use fantoccini::{Client, Locator};
 use serde_json::json;
+use tower_toopher::oauth1::{BaseUri, sign};
 use tower_toopher::server::Server;
 use tower_toopher::toopher::iframe::{Iframe, Page, Postback};
 
@@ -68,7 +72,7 @@ async fn show(State(backend): State<Backend>, Query(wish): Query<Wish>) -> Respo
         _ => Page::authenticate(user, &token),
     };
     for (name, value) in wish.iter().filter_map(|(name, value)| Some((name.strip_prefix("sign_")?, value))) {
-        page = page.with(name.to_owned(), value);
+        page = if name == "site_origin" { page.site_origin(value) } else { page.with(name.to_owned(), value) };
     }
     let address = if of("address").is_empty() { backend.iframe.url(&page).unwrap() } else { of("address").to_owned() };
     let frame = format!(
@@ -114,6 +118,8 @@ struct World {
     near: String,
     far: String,
     backend: Backend,
+    /// What a proxy in front of the server says in its place, unless it is 0.
+    trouble: Arc<AtomicU16>,
 }
 
 /// None where there is no browser.
@@ -128,7 +134,14 @@ async fn world() -> Option<World> {
     let server = Server::in_memory(&server_url).await.unwrap().clock(move || UNIX_EPOCH + reading.now());
     let mut api = toopher::Site::new(&server, &clock).await;
     api.public = ("http".into(), authority);
-    let app = api.app.clone();
+    let trouble = Arc::new(AtomicU16::new(0));
+    let says = Arc::clone(&trouble);
+    let app = api.app.clone().layer(map_response(move |response: Response| {
+        std::future::ready(match says.load(Ordering::SeqCst) {
+            0 => response,
+            status => (StatusCode::from_u16(status).unwrap(), Html("<p>Bad gateway</p>")).into_response(),
+        })
+    }));
     tokio::spawn(async move { axum::serve(listener, app).await });
 
     let reading = clock.clone();
@@ -137,7 +150,7 @@ async fn world() -> Option<World> {
     let backend = Backend { iframe, server: server_url.clone(), visits: Arc::default() };
     let port = serve_site(&backend).await;
     let (near, far) = (format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}"));
-    Some(World { browser, window, clock, api, server: server_url, near, far, backend })
+    Some(World { browser, window, clock, api, server: server_url, near, far, backend, trouble })
 }
 
 async fn serve_site(backend: &Backend) -> u16 {
@@ -411,6 +424,58 @@ async fn who_comes_back_to_the_site_is_not_let_in_again() {
 }
 
 #[tokio::test]
+async fn the_older_pages() {
+    let Some(world) = world().await else { return };
+    let window = &world.window;
+    let (phone, _) = world.api.paired("jdoe").await;
+    let address = |page: &str| {
+        let now = world.clock.now().as_secs();
+        let base = BaseUri::new(&world.api.public.0, &world.api.public.1, &format!("/v1/web/{page}")).unwrap();
+        let ttl = (now + 60).to_string();
+        let parameters = [("username", "jdoe"), ("session_token", "s9s7vsb"), ("ttl", ttl.as_str())];
+        sign::query(&world.api.credentials, &base, &parameters, &sign::nonce().unwrap(), now)
+    };
+    world.visit(&world.far, &[("address", &(address("auth") + "&terminal_name=my+pc"))]).await;
+    text(window, STATUS, "Look at your phone").await;
+    assert_eq!(phone.get("requests").await[0]["terminal"], "my pc");
+    world.allow(&phone, false).await;
+    // Signed, and of a token that is none of the site's.
+    world.answer("refused: the postback belongs to another session").await;
+    world.visit(&world.far, &[("address", &address("unpair"))]).await;
+    type_into(window, "otp", &(world.code(&phone) + "\n")).await;
+    text(window, STATUS, "no phone to remove").await;
+    world.answer("refused: the postback belongs to another session").await;
+}
+
+#[tokio::test]
+async fn trouble_passes_and_a_page_ends() {
+    let Some(world) = world().await else { return };
+    let window = &world.window;
+    let (phone, _) = world.api.paired("jdoe").await;
+    world.visit(&world.far, &[]).await;
+    text(window, STATUS, "Look at your phone").await;
+    type_into(window, "otp", "081").await;
+    for status in [502, 429, 200] {
+        world.trouble.store(status, Ordering::SeqCst);
+        world.looks(2).await;
+        text(window, STATUS, "Look at your phone").await;
+        assert_eq!(value(window, "otp").await, "081");
+    }
+    world.trouble.store(0, Ordering::SeqCst);
+    world.allow(&phone, false).await;
+    text(window, STATUS, "Allowed").await;
+    world.answer("welcome, jdoe").await;
+
+    let other = Phone::register(&world.api.app).await;
+    world.visit(&world.far, &[("page", "pair"), ("user", "new")]).await;
+    type_into(window, "phrase", &(phrase(&other).await + "\n")).await;
+    text(window, STATUS, "Confirm on your phone").await;
+    world.clock.advance(601);
+    text(window, STATUS, "This page is over").await;
+    assert!(window.find(Locator::Css("#waits")).await.is_err());
+}
+
+#[tokio::test]
 async fn an_address_opens_once_and_a_phone_is_asked_five_times() {
     let Some(world) = world().await else { return };
     let window = &world.window;
@@ -542,7 +607,7 @@ async fn another_site_shows_nothing_and_hears_nothing() {
     world.logged("frame-ancestors").await;
     assert_eq!(messages().await, "0");
     // Were the browser too old to know that, it would still hear nothing.
-    let stripped = world.api.app.clone().layer(axum::middleware::map_response(async |mut response: Response| {
+    let stripped = world.api.app.clone().layer(map_response(async |mut response: Response| {
         response.headers_mut().remove("content-security-policy");
         response
     }));
