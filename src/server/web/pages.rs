@@ -201,7 +201,8 @@ impl Page {
     /// Phones are asked no more for a while. Not by itself again: that would be one more question as soon as it can be.
     fn busy() -> Self {
         Self::form(
-            "<h1>Too many attempts</h1><p>Answer what your phone shows already, or wait a few minutes. If that does not help, ask the site.</p>",
+            "<h1>Too many attempts</h1><p>Answer what your phone shows already, or wait a few minutes. \
+             If that does not help, ask the site.</p>",
             "<p><a href=\"?\">Try again</a></p>",
         )
     }
