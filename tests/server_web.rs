@@ -303,6 +303,54 @@ async fn a_code_of_one_phone_removes_no_other_and_a_decided_page_spends_none() {
 }
 
 #[tokio::test]
+async fn a_site_that_is_named_in_the_address_is_the_only_one() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    for (named, referrer, expected) in [
+        ("https://site.test", None, Ok("https://site.test")),
+        ("HTTPS://Site.test:443/login", Some("https://site.test/login?x"), Ok("https://site.test")),
+        ("https://site.test", Some("https://site.test:444/"), Err(403)),
+        ("https://site.test", Some("http://site.test/"), Err(403)),
+        ("https://site.test", Some("https://evil.test/site.test"), Err(403)),
+        ("site.test", None, Err(400)),
+        ("*", None, Err(400)),
+        ("https://*", None, Err(400)),
+        ("https://site.test;x", None, Err(400)),
+        ("", Some("https://*"), Ok("*")),
+        ("", Some("https://evil.test,x/"), Ok("*")),
+    ] {
+        let mut request = Request::get(address(&site, "authenticate", &[("site_origin", named)]));
+        if let Some(referrer) = referrer {
+            request = request.header("referer", referrer);
+        }
+        let answer = fetch(&site, request.body(Body::empty()).unwrap()).await;
+        let opened = answer.location.ok_or(answer.status);
+        assert_eq!(opened.as_ref().err(), expected.as_ref().err(), "{named} {referrer:?}");
+        let (Ok(session), Ok(origin)) = (opened, expected) else { continue };
+        let session = session.strip_prefix(&format!("https://{HOST}")).unwrap().to_owned();
+        look(&site, &session).await;
+        let requests = phone.get("requests").await;
+        phone.post(&format!("requests/{}/deny", requests[0]["id"].as_str().unwrap()), json!({})).await;
+        let response = site.app.clone().oneshot(Request::get(&session).body(Body::empty()).unwrap()).await.unwrap();
+        let policies: Vec<_> = response.headers().get_all("content-security-policy").iter().collect();
+        assert_eq!(policies.contains(&&format!("frame-ancestors {origin}").parse().unwrap()), origin != "*");
+        let page = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8(page.to_vec()).unwrap().contains(&format!("data-origin=\"{origin}\"")));
+    }
+}
+
+#[tokio::test]
+async fn without_scripts_a_page_looks_again_unless_somebody_types() {
+    let (site, _) = site().await;
+    site.paired("jdoe").await;
+    let session = open(&site, "authenticate", &[], "").await;
+    let refreshes = |page: &Answer| page.body.contains("http-equiv=\"refresh\"");
+    assert!(refreshes(&look(&site, &session).await));
+    assert!(!refreshes(&look(&site, &format!("{session}?code")).await));
+    assert!(!refreshes(&act(&site, &session, "act=otp&otp=000000").await));
+}
+
+#[tokio::test]
 async fn a_page_stands_in_the_frame_of_its_site_and_nowhere_else() {
     let (site, _) = site().await;
     site.paired("jdoe").await;

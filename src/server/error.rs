@@ -63,6 +63,14 @@ impl ApiError {
 
     pub(super) const NO_FRAME: Self =
         Self::new(StatusCode::FORBIDDEN, 403, "This page is shown by the site that you log in to, and not on its own.");
+    pub(super) const OTHER_SITE: Self =
+        Self::new(StatusCode::FORBIDDEN, 403, "This page belongs to another site. Go there, and start again.");
+    pub(super) const NO_ADDRESS: Self = Self::new(
+        StatusCode::UNAUTHORIZED,
+        401,
+        "This address is not valid, or it has been opened before. Go back, and start again.",
+    );
+    pub(super) const OVER: Self = Self::new(StatusCode::NOT_FOUND, 404, "This page is over. Go back, and start again.");
     pub(super) const EXPIRED: Self =
         Self::new(StatusCode::FORBIDDEN, 403, "This address has expired. Go back, and start again.");
 

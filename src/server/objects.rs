@@ -114,6 +114,7 @@ pub(super) struct RequestRow {
     pub(super) request_id: String,
     /// As it is at the time of asking: one that has waited too long is denied.
     pub(super) request_state: String,
+    expired: bool,
     automated: bool,
     totp_valid: bool,
     reason: String,
@@ -135,7 +136,7 @@ pub(super) const REQUEST_COLUMNS: &str = "r.id AS request_id,
     CASE WHEN r.state = 'pending' AND r.expires <= ?1 THEN 'denied' ELSE r.state END AS request_state,
     CASE WHEN r.state = 'pending' AND r.expires <= ?1 THEN 'The request was not answered in time.' ELSE r.reason END
         AS reason,
-    r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
+    r.state = 'pending' AND r.expires <= ?1 AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
     datetime(r.created, 'unixepoch') AS request_created, datetime(r.modified, 'unixepoch') AS request_modified,
     r.created AS request_created_seconds, r.expires AS request_expires, r.pairing_id AS request_pairing_id,
     a.id AS action_id, a.name AS action_name";
@@ -162,6 +163,16 @@ impl RequestRow {
             "user": self.terminal.user.json(),
             "action": { "id": self.action_id, "name": self.action_name },
         })
+    }
+
+    /// What became of it, for the person who asked.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.request_state.as_str() {
+            "granted" => "Allowed",
+            "cancelled" => "Cancelled",
+            _ if self.expired => "Nobody answered in time",
+            _ => "Not allowed",
+        }
     }
 
     /// What the phone shows.

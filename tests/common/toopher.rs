@@ -36,17 +36,19 @@ pub struct Site {
     pub app: Router,
     pub credentials: Credentials,
     pub clock: Clock,
+    /// Scheme and authority of the server's public URL.
+    pub public: (String, String),
 }
 
 impl Site {
     pub async fn new(server: &Server, clock: &Clock) -> Self {
         let credentials = server.create_requester("my site").await.unwrap();
-        Self { app: server.router(), credentials, clock: clock.clone() }
+        Self { app: server.router(), credentials, clock: clock.clone(), public: ("https".into(), HOST.into()) }
     }
 
     /// A signed request.
     pub fn signed(&self, method: &str, path: &str, parameters: &[(&str, &str)]) -> Request<Body> {
-        let base = BaseUri::new("https", HOST, &format!("/v1/{path}")).unwrap();
+        let base = BaseUri::new(&self.public.0, &self.public.1, &format!("/v1/{path}")).unwrap();
         let now = self.clock.now().as_secs();
         let header = sign::authorization(&self.credentials, method, &base, parameters, &sign::nonce().unwrap(), now);
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();

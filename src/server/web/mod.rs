@@ -8,11 +8,12 @@ mod payload;
 mod session;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, header};
 
+use self::pages::Reply;
 use self::session::{Opening, Session};
 use super::Server;
 use super::error::ApiError;
@@ -62,6 +63,8 @@ async fn open(server: Server, request: axum::extract::Request, kind: &'static st
     let (parts, _) = request.into_parts();
     match open_checked(&server, &parts, kind).await {
         Ok(response) => response,
+        // A person has no signature to mend.
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => pages::refused(&ApiError::NO_ADDRESS, "."),
         Err(error) => pages::refused(&error, "."),
     }
 }
@@ -95,13 +98,22 @@ async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'sta
         Some(known) => (known, false),
         None => (super::pairings::token()?, true),
     };
+    // The site's word is signed. The browser's is what there is without it, and must not contradict it.
+    let seen = parts.headers.get(header::REFERER).and_then(|referrer| origin(referrer.to_str().ok()?));
+    let named = match params.get(&["site_origin"])? {
+        None => None,
+        Some(site) => Some(origin(site).ok_or(ApiError::bad_request("The site's origin is none."))?),
+    };
+    if named.is_some() && seen.is_some() && named != seen {
+        return Err(ApiError::OTHER_SITE);
+    }
     // What was automated for one site is not for another, and not where the browser hides which one it is: whoever can
     // show this address in a frame of their own must gain nothing by the cookie.
-    let origin = origin(&parts.headers);
-    let discriminator = match &origin {
+    let discriminator = match &seen {
         Some(origin) => format!("{terminal} {origin}"),
         None => super::pairings::token()?,
     };
+    let origin = named.or(seen);
     let opening = Opening {
         requester: &requester,
         params: &params,
@@ -131,10 +143,14 @@ fn in_a_frame(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The site that shows the frame, as its browser says.
-fn origin(headers: &HeaderMap) -> Option<String> {
-    let referrer: http::Uri = headers.get(header::REFERER)?.to_str().ok()?.parse().ok()?;
-    let (scheme, authority) = (referrer.scheme_str()?, referrer.authority()?.as_str());
+/// The origin of an address, spelled as browsers do.
+fn origin(address: &str) -> Option<String> {
+    let address: http::Uri = address.parse().ok()?;
+    let (scheme, authority) = (address.scheme_str()?, address.authority()?.as_str());
+    // It becomes part of a policy, where other signs have a meaning.
+    if !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
+        return None;
+    }
     let site = BaseUri::new(scheme, authority, "/").ok()?;
     Some(site.as_str().trim_end_matches('/').to_owned())
 }
@@ -155,11 +171,12 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The page as it is now: with a form, waiting, or done. Without a script the browser looks again by itself.
-async fn show(State(server): State<Server>, Id(token): Id, headers: HeaderMap) -> Response {
+async fn show(State(server): State<Server>, Id(token): Id, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let page = async {
         in_a_frame(&headers)?;
-        let session = Session::find(&server, &token).await?.ok_or(ApiError::NOT_FOUND)?;
-        pages::session(&server, &session, "").await
+        let session = Session::find(&server, &token).await?.ok_or(ApiError::OVER)?;
+        let typing = query.as_deref() == Some("code");
+        pages::session(&server, &session, Reply { typing, ..Reply::default() }).await
     };
     page.await.unwrap_or_else(|error| pages::refused(&error, ".."))
 }
@@ -168,17 +185,23 @@ async fn show(State(server): State<Server>, Id(token): Id, headers: HeaderMap) -
 async fn act(State(server): State<Server>, Id(token): Id, request: axum::extract::Request) -> Response {
     let page = async {
         in_a_frame(request.headers())?;
-        let session = Session::find(&server, &token).await?.ok_or(ApiError::NOT_FOUND)?;
+        let session = Session::find(&server, &token).await?.ok_or(ApiError::OVER)?;
         let form = Params::read("", &read(request.into_body(), MAX_FORM).await?);
+        let reply = |message| Reply {
+            message,
+            pairing: form.get(&["pairing"]).ok().flatten().unwrap_or_default(),
+            typing: true,
+        };
         match session.act(&server, &form).await {
             // Look at the outcome, so that loading the page again does nothing twice.
             Ok(None) => {
                 let page = Redirect::to(&format!("{}/web/session/{token}", server.shared.public));
                 Ok(pages::headers(page.into_response(), session.origin.as_deref()))
             }
-            Ok(Some(message)) => pages::session(&server, &session, message).await,
+            Ok(Some(message)) => pages::session(&server, &session, reply(message)).await,
             Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => {
-                pages::session(&server, &session, "Too many attempts. Wait a while, or answer on your phone.").await
+                let message = "Too many attempts. Wait a while, or answer on your phone.";
+                pages::session(&server, &session, reply(message)).await
             }
             Err(error) => Err(error),
         }

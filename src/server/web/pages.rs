@@ -1,7 +1,7 @@
 //! How the pages look: plain HTML that works without a script, and better with it.
 
 use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::payload::Payload;
 use super::session::Session;
@@ -12,12 +12,17 @@ use crate::server::reset::escaped;
 const SCRIPT: &str = include_str!("frame.js");
 const STYLE: &str = include_str!("frame.css");
 
+/// Sites that are isolated from other origins show only what says that it may be shown.
+const FOR_ALL: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
+
 pub(super) async fn script() -> Response {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")), FOR_ALL], SCRIPT)
+        .into_response()
 }
 
 pub(super) async fn style() -> Response {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")), FOR_ALL], STYLE).into_response()
 }
 
 /// No script but ours, no other source, an address that goes nowhere, and a frame of the site that opened the page, as
@@ -31,9 +36,12 @@ pub(super) fn headers(mut response: Response, origin: Option<&str>) -> Response 
         ),
         (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
+        (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    let (name, value) = FOR_ALL;
+    response.headers_mut().insert(name, value);
     let ancestors = origin.and_then(|origin| HeaderValue::try_from(format!("frame-ancestors {origin}")).ok());
     if let Some(ancestors) = ancestors {
         response.headers_mut().append(header::CONTENT_SECURITY_POLICY, ancestors);
@@ -41,47 +49,66 @@ pub(super) fn headers(mut response: Response, origin: Option<&str>) -> Response 
     response
 }
 
-/// A page for a person, with nothing that is signed. `root` is where the style is, as the page sees it.
-pub(super) fn refused(error: &ApiError, root: &str) -> Response {
-    let body = format!("<h1>This page cannot be shown</h1><p role=\"alert\">{}</p>", escaped(error.message()));
-    headers((error.status(), Html(document("", root, &body))).into_response(), None)
+/// What the last thing that a person did here came to, and how they look at the page now.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reply<'a> {
+    /// Why it was not done, for them to read.
+    pub(super) message: &'a str,
+    /// The pairing that it was about, where there may be several.
+    pub(super) pairing: &'a str,
+    /// Whether they are about to type: then a browser without scripts must not load the page again by itself.
+    pub(super) typing: bool,
 }
 
-fn document(head: &str, root: &str, body: &str) -> String {
+/// A page for a person, with nothing that is signed. `root` is where the style is, as the page sees it.
+pub(super) fn refused(error: &ApiError, root: &str) -> Response {
+    let status = format!("<h1>This page cannot be shown</h1><p>{}</p>", escaped(error.message()));
+    headers((error.status(), Html(document("", root, "", &status, ""))).into_response(), None)
+}
+
+/// Every page has the same parts, so that the script can put those of one in the place of another's: what is announced
+/// when it changes, and the rest.
+fn document(head: &str, root: &str, whom: &str, status: &str, rest: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Second factor</title>\
-         <link rel=\"stylesheet\" href=\"{root}/frame.css\">{head}<main>{body}</main></html>"
+         <link rel=\"stylesheet\" href=\"{root}/frame.css\">{head}<main>{whom}\
+         <div role=\"status\" tabindex=\"-1\">{status}</div><div id=\"rest\">{rest}</div></main></html>"
     )
 }
 
 /// The page of a session as it stands.
-pub(super) async fn session(server: &Server, session: &Session, message: &str) -> Result<Response, ApiError> {
+pub(super) async fn session(server: &Server, session: &Session, reply: Reply<'_>) -> Result<Response, ApiError> {
     let user = server.user(&session.requester_id, &session.user_id).await?.ok_or(ApiError::NO_USER)?;
     let pairing = session.pairing(server).await?;
     let state = pairing.as_ref().map_or("none", |pairing| pairing.pairing_state.as_str());
     let page = match (session.kind.as_str(), state) {
-        ("manage" | "unpair", "enabled") => manage(server, session, message).await?,
-        ("manage" | "unpair", _) => Page::done("There is no phone to remove.", Payload::of_user(&user)),
-        _ if !user.user_enabled => Page::done("", Payload::of_error(&ApiError::USER_DISABLED)),
+        ("manage" | "unpair", "enabled") => manage(server, session, reply).await?,
+        ("manage" | "unpair", _) => Page::done("There is no phone to remove", Payload::of_user(&user)),
+        _ if !user.user_enabled => {
+            Page::done("The second factor is switched off for you", Payload::of_error(&ApiError::USER_DISABLED))
+        }
         ("pair", "enabled") => match &pairing {
-            Some(pairing) => Page::done("The phone is paired.", Payload::of_pairing(pairing)),
+            Some(pairing) => Page::done("The phone is paired", Payload::of_pairing(pairing)),
             None => Page::done("", Payload::of_error(&ApiError::NO_PAIRING)),
         },
         (_, "pending") => Page::waiting("<h1>Confirm on your phone</h1><p>Your phone asks whether to pair.</p>", ""),
         ("pair", "refused") => match &pairing {
-            Some(pairing) => Page::done("The phone refused.", Payload::of_pairing(pairing)),
+            Some(pairing) => Page::done("The phone refused", Payload::of_pairing(pairing)),
             None => Page::done("", Payload::of_error(&ApiError::NO_PAIRING)),
         },
-        ("pair", _) => Page::form(&pair_form(message)),
+        ("pair", _) => pair(reply.message, false),
         ("authenticate", "enabled") => match &pairing {
-            Some(pairing) => authenticate(server, session, pairing, message).await?,
+            Some(pairing) => match authenticate(server, session, pairing, reply.message).await {
+                Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => Page::busy(),
+                page => page?,
+            },
             None => Page::done("", Payload::of_error(&ApiError::NO_USER)),
         },
-        _ if session.inline_pairing => Page::form(&pair_form(message)),
-        _ => Page::done("", Payload::of_error(&ApiError::NO_USER)),
+        _ if session.inline_pairing => pair(reply.message, state == "refused"),
+        _ => Page::done("No phone is paired", Payload::of_error(&ApiError::NO_USER)),
     };
-    page.response(server, session).await
+    page.response(server, session, reply.typing).await
 }
 
 async fn authenticate(
@@ -93,15 +120,14 @@ async fn authenticate(
     let id = session.ask(server, pairing).await?;
     let request = server.request(&session.requester_id, &id).await?.ok_or(ApiError::NOT_FOUND)?;
     if request.request_state != "pending" {
-        let text = if request.request_state == "granted" { "Allowed." } else { "Not allowed." };
-        return Ok(Page::done(text, Payload::of_request(session, &request)));
+        return Ok(Page::done(request.outcome(), Payload::of_request(session, &request)));
     }
     let asks =
         format!("<h1>Look at your phone</h1><p>{} asks for your approval.</p>", escaped(&session.requester_name));
     Ok(Page::waiting(&asks, &otp_form("otp", "Or type the code that your phone shows", "Continue", "", message)))
 }
 
-async fn manage(server: &Server, session: &Session, message: &str) -> Result<Page, ApiError> {
+async fn manage(server: &Server, session: &Session, reply: Reply<'_>) -> Result<Page, ApiError> {
     let pairings: Vec<(String, String)> = sqlx::query_as(
         "SELECT id, datetime(created, 'unixepoch') FROM pairings WHERE user_id = ? AND state = 'enabled' ORDER BY created",
     )
@@ -112,71 +138,113 @@ async fn manage(server: &Server, session: &Session, message: &str) -> Result<Pag
         .iter()
         .map(|(id, created)| {
             let hidden = format!("<input type=\"hidden\" name=\"pairing\" value=\"{}\">", escaped(id));
-            let paired = format!("<p>Paired on {} UTC</p>", escaped(created));
+            let paired = format!("<h2>Paired on {} UTC</h2>", escaped(created));
+            let message = if id == reply.pairing { reply.message } else { "" };
             paired + &otp_form("remove", "To remove it, type the code that it shows", "Remove", &hidden, message)
         })
         .collect();
-    Ok(Page::form(&format!("<h1>Your phones</h1>{forms}")))
+    // What is said of a phone that is not there has no form to stand in.
+    let homeless = !pairings.iter().any(|(id, _)| id == reply.pairing);
+    let problem = if homeless { problem(reply.message) } else { String::new() };
+    Ok(Page::form("<h1>Your phones</h1>", &(problem + &forms)))
 }
 
-fn pair_form(message: &str) -> String {
-    format!(
-        "<h1>Pair your phone</h1><p>Your phone shows some words. Type them here.</p><p role=\"alert\">{}</p>\
-         <form method=\"post\"><input type=\"hidden\" name=\"act\" value=\"pair\">\
-         <label>Words <input name=\"phrase\" autocomplete=\"off\" autocapitalize=\"none\" required autofocus></label>\
-         <button>Pair</button></form>",
-        escaped(message)
+fn pair(message: &str, refused: bool) -> Page {
+    let refused = if refused { "<p>The phone refused.</p>" } else { "" };
+    let input = "name=\"phrase\" autocomplete=\"off\" autocapitalize=\"none\" spellcheck=\"false\"";
+    Page::form(
+        &format!("<h1>Pair your phone</h1>{refused}<p>Your phone shows some words. Type them here.</p>"),
+        &form("pair", "Words", input, "Pair", "", message),
     )
 }
 
 fn otp_form(act: &str, label: &str, button: &str, hidden: &str, message: &str) -> String {
+    let input = "name=\"otp\" inputmode=\"numeric\" autocomplete=\"one-time-code\" class=\"code\"";
+    form(act, label, input, button, hidden, message)
+}
+
+fn form(act: &str, label: &str, input: &str, button: &str, hidden: &str, message: &str) -> String {
+    let invalid = if message.is_empty() { "" } else { " aria-invalid=\"true\" aria-describedby=\"problem\"" };
     format!(
-        "<form method=\"post\"><p role=\"alert\">{}</p><input type=\"hidden\" name=\"act\" value=\"{act}\">{hidden}\
-         <label>{label} <input name=\"otp\" inputmode=\"numeric\" autocomplete=\"one-time-code\" required></label>\
-         <button>{button}</button></form>",
-        escaped(message)
+        "<form method=\"post\">{}<input type=\"hidden\" name=\"act\" value=\"{act}\">{hidden}\
+         <label>{label} <input {input}{invalid} required></label><button>{button}</button></form>",
+        problem(message)
     )
+}
+
+/// There is one at most, since one thing was done.
+fn problem(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!("<p role=\"alert\" id=\"problem\">{}</p>", escaped(message))
+    }
 }
 
 /// One of three: a form, something to wait for, or an outcome to post.
 struct Page {
-    body: String,
+    status: String,
+    rest: String,
     waits: bool,
     outcome: Option<Payload>,
 }
 
 impl Page {
-    fn form(body: &str) -> Self {
-        Self { body: body.to_owned(), waits: false, outcome: None }
+    fn form(status: &str, form: &str) -> Self {
+        Self { status: status.to_owned(), rest: form.to_owned(), waits: false, outcome: None }
     }
 
     fn waiting(status: &str, form: &str) -> Self {
-        Self { body: format!("<div role=\"status\">{status}</div>{form}"), waits: true, outcome: None }
+        Self { waits: true, ..Self::form(status, form) }
+    }
+
+    /// Phones are asked no more for a while. Not by itself again: that would be one more question as soon as it can be.
+    fn busy() -> Self {
+        Self::form(
+            "<h1>Too many attempts</h1><p>Answer what your phone shows already, or wait a few minutes. \
+             If that does not help, ask the site.</p>",
+            "<p><a href=\"?\">Try again</a></p>",
+        )
     }
 
     fn done(text: &str, outcome: Payload) -> Self {
-        let text = if text.is_empty() { "One moment." } else { text };
-        Self { body: format!("<p role=\"status\">{text}</p>"), waits: false, outcome: Some(outcome) }
+        let text = if text.is_empty() { "One moment" } else { text };
+        let rest = "<p class=\"plain\">The site is told by a script. Allow scripts, and start again.</p>";
+        Self { outcome: Some(outcome), ..Self::form(&format!("<h1>{text}</h1>"), rest) }
     }
 
-    async fn response(self, server: &Server, session: &Session) -> Result<Response, ApiError> {
+    /// Without a script the page is loaded again while it waits, and what is being typed would be lost. So the form is a
+    /// page of its own there, which does not: the script shows it, and takes away what is plain.
+    fn without_script(&mut self, typing: bool) -> &'static str {
+        let form = std::mem::take(&mut self.rest);
+        let (link, hidden) = match (form.is_empty(), typing) {
+            (true, _) => ("<a href=\"?\">Look again</a>", ""),
+            (false, true) => ("<a href=\"?\">Wait for the phone</a>", ""),
+            (false, false) => ("<a href=\"?code\">Type a code</a> or <a href=\"?\">look again</a>", " hidden"),
+        };
+        self.rest = format!("<div id=\"waits\" class=\"typed\"{hidden}>{form}</div><p class=\"plain\">{link}</p>");
+        if typing && !form.is_empty() { "" } else { "<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>" }
+    }
+
+    async fn response(mut self, server: &Server, session: &Session, typing: bool) -> Result<Response, ApiError> {
         let mut head = String::from("<script src=\"../frame.js\" defer></script>");
         if self.waits {
-            head.push_str("<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>");
+            head.push_str(self.without_script(typing));
         }
         // Who and for whom, so that nobody types a code for somebody else's sake.
-        let whom = format!("<p>{} for {}</p>", escaped(&session.user_name), escaped(&session.requester_name));
-        let mut body = whom + &self.body;
-        if self.waits {
-            body.push_str("<div id=\"waits\" hidden></div>");
-        }
+        let whom = format!(
+            "<p><strong>{}</strong> for <strong>{}</strong></p>",
+            escaped(&session.user_name),
+            escaped(&session.requester_name)
+        );
         if let Some(outcome) = self.outcome {
             let message = outcome.message(server, session).await?;
-            body.push_str(&format!(
+            self.rest.push_str(&format!(
                 "<script type=\"application/json\" id=\"outcome\" data-origin=\"{}\">{message}</script>",
                 escaped(session.origin.as_deref().unwrap_or("*"))
             ));
         }
-        Ok(headers(Html(document(&head, "..", &body)).into_response(), session.origin.as_deref()))
+        let page = document(&head, "..", &whom, &self.status, &self.rest);
+        Ok(headers(Html(page).into_response(), session.origin.as_deref()))
     }
 }

@@ -67,6 +67,13 @@ impl Page {
         self.with("challenge_required", required.to_string())
     }
 
+    /// Sets the origin of the application's own pages, such as `https://example.com`: `toopher-server` then shows the
+    /// page in no frame of another's, and gives the result to no other window. Default: it goes by what the browser says
+    /// of the page around the frame. Other servers do not know it.
+    pub fn site_origin(self, origin: &str) -> Self {
+        self.with("site_origin", origin)
+    }
+
     /// Adds a parameter that has no method of its own. Names that begin with `oauth_` are the signature's.
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
