@@ -87,9 +87,9 @@ mod tests {
     }
 
     /// The slot of a cluster that a key is in is that of the text between its first `{` and the `}` after it.
-    fn hash_tag(key: &str) -> &str {
+    fn hash_tag(key: &str) -> String {
         let after = key.split_once('{').unwrap().1;
-        after.split_once('}').unwrap().0
+        after.split_once('}').unwrap().0.to_owned()
     }
 
     proptest! {
