@@ -45,6 +45,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use self::clock::ManualClock;
 pub use self::phones::{Answer, FakePhones};
 pub use self::scripted::ScriptedVerifier;
+use crate::store::Store;
 #[doc(inline)]
 pub use crate::{__push_store_conformance as push_store_conformance, __store_conformance as store_conformance};
 
@@ -62,7 +63,30 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// What `make` gives, made within that runtime.
 #[doc(hidden)]
-pub fn made<S>(make: impl FnOnce() -> S) -> S {
+pub fn made<M: Made>(make: impl FnOnce() -> M) -> Option<M::Store> {
     let _entered = RUNTIME.enter();
-    make()
+    make().store()
+}
+
+/// A store, or none where there cannot be one.
+#[doc(hidden)]
+pub trait Made {
+    type Store;
+    fn store(self) -> Option<Self::Store>;
+}
+
+impl<S: Store> Made for S {
+    type Store = S;
+
+    fn store(self) -> Option<S> {
+        Some(self)
+    }
+}
+
+impl<S: Store> Made for Option<S> {
+    type Store = S;
+
+    fn store(self) -> Self {
+        self
+    }
 }

@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod phones;
 pub mod process;
+pub mod redis;
 pub mod toopher;
 
 use std::convert::Infallible;

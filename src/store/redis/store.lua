@@ -111,7 +111,7 @@ local function read_pushes()
         return { count = tonumber(count), last = tonumber(last) }
     end
     local count, last, over_at, ticket, about, id = string.match(value, '^(%d+) (%d+) (%d+) (%x+) (%x+) (.*)$')
-    if not count then
+    if not count or #ticket ~= 32 or #about ~= 64 then
         error('pushes that cannot be read')
     end
     -- Without an id while the call that asks is under way.
