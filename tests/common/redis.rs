@@ -79,7 +79,7 @@ impl Redis {
     /// Whether this very server answers, and no other one at its port.
     fn comes_up(&mut self) -> bool {
         let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end {
+        while Instant::now() < end && self.supervisor.try_wait().unwrap().is_none() {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 let client = redis::Client::open(self.url()).unwrap();
                 let dir = client.get_connection().and_then(|mut connection| {
@@ -110,7 +110,11 @@ pub fn free_port() -> u16 {
 }
 
 fn supervise(port: u16, folder: &std::path::Path, options: &[String]) -> Child {
-    let script = r#""$@" & server=$!; read -r nothing; kill -9 $server; wait $server 2>/dev/null"#;
+    // It ends with the server, and the server with its standard input.
+    let script = r#"exec 3<&0
+        "$@" 3<&- & server=$!
+        { read -r nothing <&3; kill -9 $server; } & reader=$!
+        wait $server 2>/dev/null; kill $reader 2>/dev/null"#;
     Command::new("sh")
         .args(["-c", script, "sh", &program()])
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
