@@ -514,6 +514,34 @@ fn killed_under_load_and_started_again_empty() {
     assert!(tail.clone().count() >= 150 && tail.clone().all(|(.., said)| said.is_some()));
 }
 
+/// Requests that are gone before they are answered: what they asked for is done whole or not at all, and the connection
+/// is everybody's as before.
+#[test]
+fn dropped_futures_leave_nothing_half_done() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    assert_eq!(block_on(spend(&store, 0)).unwrap(), Spend::Fresh);
+    let connections = || -> u64 {
+        let info: String = redis.ask(&["INFO", "stats"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse().unwrap()
+    };
+    let before = connections();
+    for step in 1..200 {
+        block_on(async {
+            let alice = user("alice");
+            let mut dropped = Box::pin(store.spend_step(&alice, "", step, s(NOW + 1000), s(NOW)));
+            assert!(futures_util::poll!(&mut dropped).is_pending());
+            drop(dropped);
+            // Whichever of the two came first, the code is spent now, once.
+            let _ = spend(&store, step).await.unwrap();
+            assert_eq!(spend(&store, step).await.unwrap(), Spend::Replayed);
+        });
+    }
+    // One for each look.
+    assert_eq!(connections(), before + 1);
+}
+
 /// A server that was started again while nobody asked: the first who asks is served.
 #[test]
 fn an_idle_connection_that_was_cut_costs_nobody_an_error() {

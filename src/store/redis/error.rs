@@ -58,7 +58,7 @@ impl RedisError {
         matches!(self.0, Trouble::Connection(_))
     }
 
-    /// The code of an error that the server answered with, such as `OOM`. What was asked for has not been done.
+    /// The code of an error that the server answered with, such as `OOM`.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match &self.0 {

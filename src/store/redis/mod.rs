@@ -52,6 +52,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 ///   spent codes and lock-outs out. A server that is full refuses, and the gate answers 503.
 /// - Replication is asynchronous: a replica that takes over does not know the last moments. Without persistence
 ///   (`appendonly yes`) a restart forgets all.
+/// - A clock that jumps ahead by more than twenty minutes ends the records of codes before the codes.
 /// - In a cluster all keys of a user are in one slot, so the scripts work, but redirections are not followed: the URL
 ///   must lead to a proxy that routes by key.
 ///
