@@ -26,6 +26,7 @@
 //! - Consumer secrets and the secrets of pairings stand in the database under a [`SealingKey`].
 
 mod admin;
+mod ask;
 mod error;
 mod guard;
 mod id;
