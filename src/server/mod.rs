@@ -191,7 +191,7 @@ impl Server {
         self
     }
 
-    /// The API under `/v1`, and the phone's under `/phone/v1`, with its own errors for everything else.
+    /// The API under `/v1`, the phone's under `/phone/v1`, and a phone's page at `/phone`, with its own errors for everything else.
     pub fn router(&self) -> Router {
         let v1 = Router::new()
             .route("/pairings/create", post(pairings::create))
@@ -220,6 +220,7 @@ impl Server {
             .nest("/v1", v1.nest("/web", web::router()))
             .nest("/web", web::router())
             .nest("/phone/v1", phone::router())
+            .merge(phone::page())
             .fallback(async || ApiError::NOT_FOUND)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
             .layer(map_request(record_path))

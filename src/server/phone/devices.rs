@@ -72,8 +72,16 @@ pub(super) async fn new_phrase(State(server): State<Server>, device: Device) -> 
         );
         let taken = taken.bind(&phrase).bind(&device.id).bind(expires).bind(MAX_PHRASES);
         if taken.execute(server.pool()).await?.rows_affected() > 0 {
-            return Ok(Json(json!({ "phrase": phrase, "expires": expires })));
+            return Ok(Json(json!({ "phrase": phrase, "expires": expires, "qr": qr(&phrase)? })));
         }
     }
     Err(ApiError::too_many(None))
+}
+
+/// A QR code as rows of `1` for dark and `0` for light: whoever draws it has no markup to trust.
+fn qr(text: &str) -> Result<Vec<String>, ApiError> {
+    let code = qrcode::QrCode::new(text).map_err(|error| ApiError::internal(&error))?;
+    let modules = code.to_colors();
+    let row = |row: &[qrcode::Color]| row.iter().map(|module| module.select('1', '0')).collect();
+    Ok(modules.chunks(code.width()).map(row).collect())
 }

@@ -1,11 +1,12 @@
 //! The phone's side: a device registers, shows a phrase, and answers what waits for it.
 //!
 //! All calls but the registration carry the device's token as a bearer token (RFC 6750). A device sees its own pairings
-//! and their requests, and nothing else exists for it.
+//! and their requests, and nothing else exists for it. [`page`] is a phone for everybody who has a browser.
 
 mod automations;
 mod devices;
 mod events;
+mod page;
 mod pairings;
 mod requests;
 
@@ -21,6 +22,8 @@ use http::{HeaderValue, header};
 use super::Server;
 use super::error::ApiError;
 use super::pairings::digest;
+
+pub(super) use self::page::router as page;
 
 /// The calls, whose answers hold tokens and secrets: none of them is kept on the way.
 pub(super) fn router() -> Router<Server> {
