@@ -33,10 +33,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PAGE: &str = include_str!("page/index.html");
 const WORKER: &str = include_str!("page/sw.js");
 /// What the page is made of, all of which works without a network.
-const FILES: [File; 15] = [
+const FILES: [File; 16] = [
     file!("app.css", "text/css; charset=utf-8"),
     file!("app.js", SCRIPT),
     file!("api.js", SCRIPT),
+    file!("claim.js", SCRIPT),
     file!("codes.js", SCRIPT),
     file!("dom.js", SCRIPT),
     file!("offline.js", SCRIPT),

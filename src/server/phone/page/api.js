@@ -2,16 +2,16 @@
 
 const BASE = new URL("v1/", import.meta.url);
 const PATIENCE = 15_000;
-/// The server sends something every fifteen seconds; without, the line is dead.
+// The server sends something every fifteen seconds; without, the line is dead.
 const SILENCE = 40_000;
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 
-/// The server is out of reach, or what answers is not the server.
+// The server is out of reach, or what answers is not the server.
 export class NoServer extends Error {}
-/// The server does not know this phone.
+// The server does not know this phone.
 export class NoDevice extends Error {}
-/// The server says no.
+// The server says no.
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -19,19 +19,19 @@ export class Refused extends Error {
   }
 }
 
-/// How far the server's clock is ahead of this one, in seconds, as far as it is known.
+// How far the server's clock is ahead of this one, in seconds, as far as it is known.
 let ahead = 0;
 
 export const skew = () => ahead;
 
-/// The server's time, in seconds.
+// The server's time, in seconds.
 export const serverTime = () => Date.now() / 1000 + ahead;
 
 function headers(token) {
   return token ? { authorization: `Bearer ${token}` } : {};
 }
 
-/// A call without a body is a GET.
+// A call without a body is a GET.
 export async function call(token, path, body) {
   const post = body && { method: "POST", body: JSON.stringify(body) };
   const type = body ? { "content-type": "application/json" } : {};
@@ -66,8 +66,8 @@ export async function call(token, path, body) {
   throw new Refused(response.status, json.error_message);
 }
 
-/// Listens until told to stop. `changed` is called when it is time to look, and once at the start of every connection;
-/// `lost` when there is none.
+// Listens until told to stop. `changed` is called when it is time to look, and once at the start of every connection;
+// `lost` when there is none.
 export function listen(token, { changed, lost, unknown }) {
   let stopped = false;
   let connection = null;
@@ -141,7 +141,7 @@ export function listen(token, { changed, lost, unknown }) {
       connection?.abort();
       wake();
     },
-    /// Tries again now, if it is not connected.
+    // Tries again now, if it is not connected.
     wake: () => wake(),
   };
 }

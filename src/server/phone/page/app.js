@@ -1,7 +1,8 @@
 // A phone in a browser: registers, shows what waits, and computes codes.
 
 import { call, listen, NoDevice, NoServer, Refused } from "./api.js";
-import { $, name, trouble } from "./dom.js";
+import * as claim from "./claim.js";
+import { $, name, news, trouble } from "./dom.js";
 import { install } from "./offline.js";
 import { showPairings, tickCodes } from "./pairings.js";
 import { hidePhrase, newPhrase, tickPhrase } from "./phrase.js";
@@ -13,38 +14,31 @@ const TICK = 250;
 
 let device;
 let keys = [];
-/// What the server has said last, or null.
+// What the server has said last, or null.
 let pairings = null;
 let known = true;
 let events = null;
-/// A pairing to be taken, from a QR code or a text message.
-let claim = takeClaim();
 const tabs = new BroadcastChannel(`toopher-phone ${new URL(".", import.meta.url).pathname}`);
 
-/// Whoever has the claim can take the pairing, so it does not stay in the address and the history.
-function takeClaim() {
-  const found = new URLSearchParams(location.hash.slice(1)).get("claim");
-  if (location.hash) {
-    history.replaceState(null, "", location.pathname + location.search);
-  }
-  return found;
-}
+claim.read();
 
+// What the parts of the page may do.
 const phone = {
   call: (path, body) => call(device?.token, path, body),
   refresh,
-  /// After this tab has changed what all of them show.
+  // After this tab has changed what all of them show.
   async changed() {
     tabs.postMessage("changed");
     await load();
     await refresh();
   },
-  /// Does something once, and says what was wrong with it.
+  // Does something once, and says what was wrong with it.
   async doing(where, act) {
     if (where.hasAttribute("aria-busy")) {
       return;
     }
     where.setAttribute("aria-busy", "true");
+    trouble();
     try {
       await act();
     } catch (error) {
@@ -74,11 +68,13 @@ function connection(live) {
   document.body.dataset.connection = live ? "live" : "offline";
 }
 
-/// The server does not know this phone: codes only, until its owner starts anew.
+// The server does not know this phone: codes only, until its owner starts anew.
 function unknown() {
   known = false;
   stream();
   $("connection").textContent = "";
+  document.body.dataset.connection = "unknown";
+  news();
   $("unknown").hidden = false;
   $("registered").hidden = $("more").hidden = true;
 }
@@ -90,7 +86,7 @@ async function load() {
 let looking = null;
 let again = false;
 
-/// Looks at everything. Of many calls at once two are enough: the one under way, and one that sees what came later.
+// Looks at everything. Of many calls at once two are enough: the one under way, and one that sees what came later.
 function refresh() {
   again = looking !== null;
   looking ??= (async () => {
@@ -111,11 +107,17 @@ async function look() {
     showPairings(null, keys, phone);
     return;
   }
+  const { token } = device;
   try {
-    await takePairing();
+    await claim.take(phone);
     const had = pairings;
-    let requests, rules;
-    [pairings, requests, rules] = await Promise.all(["pairings", "requests", "automations"].map((path) => phone.call(path)));
+    const said = await Promise.all(["pairings", "requests", "automations"].map((path) => call(token, path)));
+    if (device?.token !== token) {
+      // Another phone by now.
+      return;
+    }
+    const [, requests, rules] = said;
+    [pairings] = said;
     connection(true);
     if (pairings.some(({ id, pending }) => pending && !had?.some((pairing) => pairing.id === id))) {
       // The words have been used.
@@ -134,23 +136,7 @@ async function look() {
   }
 }
 
-/// Takes the pairing of the link by which the page was opened.
-async function takePairing() {
-  if (!claim) {
-    return;
-  }
-  try {
-    await phone.call("claims", { claim });
-  } catch (error) {
-    if (!(error instanceof Refused)) {
-      throw error;
-    }
-    trouble("The link does not work any more: it is too old, or was used already. Ask the site for another one.");
-  }
-  claim = null;
-}
-
-/// Listens while somebody looks: a browser has few connections for a server, and many tabs.
+// Listens while somebody looks: a browser has few connections for a server, and many tabs.
 function stream() {
   const wanted = Boolean(device) && known && document.visibilityState === "visible";
   if (wanted && !events) {
@@ -162,7 +148,7 @@ function stream() {
   }
 }
 
-/// Shows the page of a phone that is registered, or the one to register it.
+// Shows the page of a phone that is registered, or the one to register it.
 function begin() {
   $("starting").hidden = true;
   $("unknown").hidden = true;
@@ -195,7 +181,6 @@ async function register() {
     navigator.storage?.persist?.();
   }
   tabs.postMessage("changed");
-  trouble();
   begin();
   $("requests-title").focus();
   await refresh();
@@ -234,7 +219,7 @@ async function start() {
   $("anew").addEventListener("click", () => phone.doing($("unknown"), startAnew));
   $("new-phrase").addEventListener("click", () => phone.doing($("new-phrase"), () => newPhrase(phone)));
   addEventListener("hashchange", () => {
-    claim = takeClaim() ?? claim;
+    claim.read();
     refresh();
   });
   addEventListener("online", () => events?.wake());
@@ -254,7 +239,7 @@ async function start() {
     tickCodes();
   }, TICK);
   begin();
-  install(() => claim !== null).catch((error) => console.warn("The page will not work offline.", error));
+  install().catch((error) => console.warn("The page will not work offline.", error));
 }
 
 start();

@@ -2,7 +2,7 @@
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// Base32 (RFC 4648) without padding.
+// Base32 (RFC 4648) without padding.
 function decode(text) {
   const bytes = [];
   let bits = 0;
@@ -22,7 +22,7 @@ function decode(text) {
   return new Uint8Array(bytes);
 }
 
-/// The key of a pairing that was allowed, with what it takes to compute codes by it.
+// The key of a pairing that was allowed, with what it takes to compute codes by it.
 export async function key({ secret, algorithm, digits, period }) {
   if (algorithm !== "SHA1" || !(digits >= 6 && digits <= 8) || !(period > 0)) {
     throw new Error("The server uses codes of a kind that this page does not know.");
@@ -33,7 +33,7 @@ export async function key({ secret, algorithm, digits, period }) {
   return { key, digits, period };
 }
 
-/// The code at this time, in seconds, and how long it is still the one.
+// The code at this time, in seconds, and how long it is still the one.
 export async function code({ key, digits, period }, now) {
   const step = Math.floor(now / period);
   const counter = new DataView(new ArrayBuffer(8));

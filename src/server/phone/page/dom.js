@@ -11,8 +11,8 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/// A name as its stranger wrote it, but for what is made to look like something else: controls, line ends, and marks that
-/// change the direction of writing or cannot be seen stand out.
+// A name as its stranger wrote it, but for what is made to look like something else: controls, line ends, and marks that
+// change the direction of writing or cannot be seen stand out.
 export function name(text) {
   const plain = String(text).replace(/[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]/gu, "\ufffd");
   return el("bdi", { class: "name" }, plain);
@@ -24,8 +24,8 @@ export function button(label, act, attributes = {}) {
   return element;
 }
 
-/// Makes `list` show `items`, each under its key, and leaves alone what is there already: somebody may be typing in it.
-/// Says whether anything came or went.
+// Makes `list` show `items`, each under its key, and leaves alone what is there already: somebody may be typing in it.
+// Says whether anything came or went.
 export function show(list, items, make) {
   const gone = new Map(Array.from(list.children, (child) => [child.dataset.key, child]));
   const known = new Map(gone);
@@ -52,16 +52,22 @@ export function show(list, items, make) {
   return changed;
 }
 
-/// What has happened, for everybody to see and for screen readers to say. The empty one takes it back.
+const NEWS = 15_000;
+let old;
+
+// What has happened, for everybody to see and for screen readers to say. It is not news for long.
 export function news(...parts) {
   $("news").replaceChildren(...parts);
+  clearTimeout(old);
+  old = setTimeout(() => $("news").replaceChildren(), NEWS);
 }
 
+// What went wrong, until something else is tried.
 export function trouble(...parts) {
   $("trouble").replaceChildren(...parts);
 }
 
-/// Asks for a second thought.
+// Asks for a second thought.
 export function confirm(title, text, yes) {
   const dialog = $("confirm");
   if (dialog.open) {
@@ -89,7 +95,7 @@ export function confirm(title, text, yes) {
   });
 }
 
-/// Seconds, as people read them.
+// Seconds, as people read them.
 export function time(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;

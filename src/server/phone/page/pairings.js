@@ -6,13 +6,13 @@ import { $, button, confirm, el, name, news, show, time, trouble } from "./dom.j
 import { isSettling, nothing, settle } from "./requests.js";
 import * as store from "./store.js";
 
-/// The server accepts the codes of two steps before and after.
+// The server accepts the codes of two steps before and after.
 const TOLERABLE = 60;
 
-/// How to compute the code of each open entry.
+// How to compute the code of each open entry.
 const open = new Map();
 
-/// `pairings` are the server's, or null while it has not said; `keys` are this phone's.
+// `pairings` are the server's, or null while it has not said; `keys` are this phone's.
 export function showPairings(pairings, keys, phone) {
   const pending = (pairings ?? []).filter((pairing) => pairing.pending);
   if (pairings && show($("asks"), pending.map((pairing) => ({ key: pairing.id, ...pairing })), (pairing) => ask(pairing, phone))) {
@@ -60,7 +60,6 @@ async function allow(pairing, phone) {
   try {
     const { requester, user } = pairing;
     await store.keep({ id: pairing.id, requester, user, ...(await key(given)) });
-    trouble();
     news("Paired with ", name(requester), ".");
   } catch (error) {
     news();
@@ -113,7 +112,7 @@ function line(entry, phone) {
   return item;
 }
 
-/// Shows the codes of this moment.
+// Shows the codes of this moment.
 export async function tickCodes() {
   for (const [item, how] of open) {
     if (!item.isConnected) {

@@ -16,6 +16,7 @@ export async function newPhrase(phone) {
   $("phrase").hidden = false;
   $("new-phrase").textContent = "Show other words";
   tickPhrase();
+  $("phrase").scrollIntoView({ block: "nearest" });
 }
 
 export function hidePhrase() {
@@ -35,7 +36,7 @@ export function tickPhrase() {
   $("phrase-left").textContent = `Good for ${time(left)} more, and for one site.`;
 }
 
-/// Rows of `1` for dark and `0` for light. Black on white always, with a margin: scanners want it.
+// Rows of `1` for dark and `0` for light. Black on white always, with a margin: scanners want it.
 function draw(rows) {
   const size = rows.length + 2 * QUIET;
   const dark = rows.flatMap((row, y) => [...row].map((module, x) => (module === "1" ? `M${x + QUIET},${y + QUIET}h1v1h-1z` : "")));

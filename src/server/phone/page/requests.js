@@ -3,7 +3,7 @@
 import { Refused, serverTime } from "./api.js";
 import { $, button, confirm, el, name, news, show, time, trouble } from "./dom.js";
 
-/// How long after something has come or gone nothing is allowed: the finger was on its way to what stood there before.
+// How long after something has come or gone nothing is allowed: the finger was on its way to what stood there before.
 const SETTLE = 600;
 
 let current = [];
@@ -21,7 +21,7 @@ export function showRequests(requests, phone) {
   nothing();
 }
 
-/// Says so where nothing waits.
+// Says so where nothing waits.
 export function nothing() {
   $("no-requests").hidden = $("requests").childElementCount + $("asks").childElementCount > 0;
 }
@@ -37,7 +37,7 @@ export function settle() {
 
 export const isSettling = (allow) => allow.getAttribute("aria-disabled") === "true";
 
-/// Counts down, and takes away what has waited too long.
+// Counts down, and takes away what has waited too long.
 export function tickRequests(phone) {
   const now = serverTime();
   if (current.some((request) => request.expires <= now)) {
@@ -144,6 +144,5 @@ function say(request, allow, { automate }, { granted, reason, automated_from_now
     trouble(`Denied. ${reason} Log in again, if it was you: `, ...what);
     return;
   }
-  trouble();
   news(granted ? "Allowed: " : "Denied: ", ...what, further);
 }

@@ -1,6 +1,6 @@
 // What the browser keeps for this page: who this phone is, and the keys of its codes.
 
-/// Servers that differ by their path only have the same storage, and not the same phone.
+// Servers that differ by their path only have the same storage, and not the same phone.
 const NAME = `toopher-phone ${new URL(".", import.meta.url).pathname}`;
 
 const settled = (request) =>
@@ -35,7 +35,7 @@ async function database() {
   }
 }
 
-/// Done once it is written, as far as a browser can say so.
+// Done once it is written, as far as a browser can say so.
 async function write(store, act) {
   const transaction = (await database()).transaction(store, "readwrite", { durability: "strict" });
   const done = new Promise((resolve, reject) => {
@@ -56,7 +56,7 @@ export const keys = () => read("keys", (store) => store.getAll());
 export const keep = (key) => write("keys", (store) => store.put(key));
 export const forget = (id) => write("keys", (store) => store.delete(id));
 
-/// Says whether it was the first: another tab may have registered meanwhile.
+// Says whether it was the first: another tab may have registered meanwhile.
 export async function addDevice(device) {
   try {
     await write("device", (store) => store.add(device, "device"));
@@ -69,7 +69,7 @@ export async function addDevice(device) {
   }
 }
 
-/// Fails where a key could not be kept: to be known before the server gives one away, which it does once.
+// Fails where a key could not be kept: to be known before the server gives one away, which it does once.
 export async function probe() {
   const key = await crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-1" }, false, ["sign"]);
   await write("keys", (store) => {

@@ -18,9 +18,14 @@ async function keep(cache, url) {
   await cache.put(url.pathname, response);
 }
 
-self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => Promise.all([PAGE, ...FILES].map((url) => keep(cache, url)))));
-});
+async function install() {
+  const cache = await caches.open(CACHE);
+  await Promise.all([PAGE, ...FILES].map((url) => keep(cache, url)));
+  // Pages that are open have all their scripts already.
+  await self.skipWaiting();
+}
+
+self.addEventListener("install", (event) => event.waitUntil(install()));
 
 async function takeOver() {
   const old = (await caches.keys()).filter((name) => name.startsWith(OURS) && name !== CACHE);
@@ -30,15 +35,9 @@ async function takeOver() {
 
 self.addEventListener("activate", (event) => event.waitUntil(takeOver()));
 
-self.addEventListener("message", (event) => {
-  if (event.data === "take over") {
-    self.skipWaiting();
-  }
-});
-
 async function answer(request, path) {
   const cache = await caches.open(CACHE);
-  return (await cache.match(path)) ?? fetch(request);
+  return (await cache.match(path, { ignoreVary: true })) ?? fetch(request);
 }
 
 self.addEventListener("fetch", (event) => {
