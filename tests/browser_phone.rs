@@ -374,8 +374,11 @@ async fn the_number_that_the_site_shows() {
     screenshot(&world.page, "phone-number").await;
     assert_eq!(world.status(&request).await["pending"], true);
     world.type_into("input.number", number).await;
-    world.press("Allow").await;
+    // By the keyboard alone, which is then at the list again.
+    let field = world.page.find(Locator::Css("input.number")).await.unwrap();
+    field.send_keys("\u{e007}").await.unwrap();
     world.says("Allowed: log in").await;
+    until(&world.page, "document.activeElement.id === 'requests-title'").await;
     assert_eq!(world.status(&request).await["granted"], true);
 
     let request = world.ask("jdoe", &matched).await;
@@ -520,8 +523,36 @@ async fn a_phone_that_the_server_does_not_know_any_more() {
     // It can begin again, and keeps its codes.
     world.press("Start anew").await;
     world.register().await;
-    until(&world.page, "document.querySelector('.code')").await;
-    world.says("my site").await;
+    until(&world.page, "document.querySelector('[data-key$=ended]')").await;
+    world.press("my sitejdoe").await;
+    world.says("knows no such pairing of this phone").await;
+    assert!(world.code().await.len() == 6);
+    screenshot(&world.page, "phone-ended").await;
+    world.press("Remove").await;
+    world.page.find(Locator::Id("confirm-yes")).await.unwrap().click().await.unwrap();
+    world.says("No site is paired").await;
+    world.page.refresh().await.unwrap();
+    world.connected().await;
+    world.says("No site is paired").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::registered().await;
+    world.pair("jdoe").await;
+    until(&world.page, "document.getElementById('skew').hidden").await;
+    world.page.execute("const now = Date.now; Date.now = () => now() + 600000", vec![]).await.unwrap();
+    let request = world.ask("jdoe", &[]).await;
+    // How long it waits is the server's to say.
+    world.says("my site asks").await;
+    world.says("Waits for 1:").await;
+    world.says("s ahead of the server's, so codes may not be accepted").await;
+    world.press("Allow").await;
+    world.says("Allowed: log in").await;
+    assert_eq!(world.status(&request).await["granted"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

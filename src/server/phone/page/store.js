@@ -56,16 +56,14 @@ export const keys = () => read("keys", (store) => store.getAll());
 export const keep = (key) => write("keys", (store) => store.put(key));
 export const forget = (id) => write("keys", (store) => store.delete(id));
 
-// Says whether it was the first: another tab may have registered meanwhile.
+// The first one stands: another tab may have registered meanwhile.
 export async function addDevice(device) {
   try {
     await write("device", (store) => store.add(device, "device"));
-    return true;
   } catch (error) {
-    if (error?.name === "ConstraintError") {
-      return false;
+    if (error?.name !== "ConstraintError") {
+      throw error;
     }
-    throw error;
   }
 }
 
