@@ -397,6 +397,35 @@ async fn the_number_that_the_site_shows() {
     world.clean().await;
 }
 
+/// Whoever presses "Allow" as the list moves up has not read what stands there now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finger_that_is_too_fast() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::registered().await;
+    world.pair("jdoe").await;
+    let mine = world.ask("jdoe", &[]).await;
+    let theirs = world.ask("jdoe", &[("terminal_name", "another laptop")]).await;
+    until(&world.page, "document.querySelectorAll('#requests .main:not([aria-disabled])').length === 2").await;
+    let twice = "(async (done) => {
+        const list = document.getElementById('requests');
+        const moved = new Promise((resolve) => new MutationObserver(resolve).observe(list, { childList: true }));
+        const allow = () => list.querySelector('.main').click();
+        allow();
+        await moved;
+        allow();
+        setTimeout(() => done(list.innerText.includes('another laptop')), 300);
+    })(arguments[0])";
+    assert_eq!(world.page.execute_async(twice, vec![]).await.unwrap(), true);
+    assert_eq!(world.status(&mine).await["granted"], true);
+    assert_eq!(world.status(&theirs).await["pending"], true);
+    // Once it can have been read, it is allowed like any other.
+    world.press("Allow").await;
+    world.says("Nothing waits for you").await;
+    assert_eq!(world.status(&theirs).await["granted"], true);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_of_a_qr_code() {
     if !have_browser() || !have(&["rsvg-convert", "zbarimg"]) {

@@ -184,12 +184,14 @@ async fn of_all_numbers_at_once_one_is_looked_at() {
         guesses.rotate_left(round % 4);
         let answers =
             join_all(guesses.iter().map(|guess| answer(&phone, &id, "allow", json!({ "number": guess })))).await;
-        let taken: Vec<_> = answers.iter().filter(|(code, _)| *code == 200).collect();
+        let taken: Vec<_> = guesses.iter().zip(&answers).filter(|(_, (code, _))| *code == 200).collect();
         assert_eq!(taken.len(), 1, "{answers:?}");
+        let (guess, (_, taken)) = taken[0];
+        assert_eq!(taken["granted"], *guess == number);
         assert!(answers.iter().all(|(code, _)| [200, 409].contains(code)), "{answers:?}");
         let decided = status(&site, &id).await;
-        assert_eq!((&decided["pending"], &decided["granted"]), (&json!(false), &taken[0].1["granted"]));
-        assert_eq!(decided["reason"], taken[0].1["reason"]);
+        assert_eq!((&decided["pending"], &decided["granted"]), (&json!(false), &taken["granted"]));
+        assert_eq!(decided["reason"], taken["reason"]);
     }
 }
 

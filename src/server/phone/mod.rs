@@ -1,7 +1,7 @@
 //! The phone's side: a device registers, shows a phrase, and answers what waits for it.
 //!
 //! All calls but the registration carry the device's token as a bearer token (RFC 6750). A device sees its own pairings
-//! and their requests, and nothing else exists for it. [`page`] is a phone for everybody who has a browser.
+//! and their requests, and nothing else exists for it. [`mod@page`] is a phone for everybody who has a browser.
 
 mod automations;
 mod devices;

@@ -36,8 +36,7 @@ async function takeOver() {
 self.addEventListener("activate", (event) => event.waitUntil(takeOver()));
 
 async function answer(request, path) {
-  const cache = await caches.open(CACHE);
-  return (await cache.match(path, { ignoreVary: true })) ?? fetch(request);
+  return (await caches.match(path, { cacheName: CACHE, ignoreVary: true })) ?? fetch(request);
 }
 
 self.addEventListener("fetch", (event) => {
