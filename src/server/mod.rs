@@ -2,7 +2,7 @@
 //!
 //! A *requester* is a site that has a consumer key and secret. It pairs its users with their phones, and asks for
 //! authentication: with an `otp`, which is verified and answered at once, or without, which waits for the phone. The
-//! phone's side is an HTTP API of its own, under `/phone/v1`.
+//! phone's side is an HTTP API of its own, under `/phone/v1`, which the page at `/phone` speaks in a browser.
 //!
 //! ```
 //! use tower_toopher::server::Server;
