@@ -4,7 +4,9 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use tower_toopher::ApprovalId;
-use tower_toopher::store::{BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket};
+use tower_toopher::store::{
+    AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
+};
 
 use crate::conformance::{NOW, admit, run, s, user};
 
@@ -20,6 +22,10 @@ fn id(text: &str) -> ApprovalId {
     ApprovalId::new(text).unwrap()
 }
 
+fn asked(number: u8) -> AskedPush {
+    AskedPush::new(ticket(number), [7; 32], id("question"))
+}
+
 fn ok<T, E: Into<tower_toopher::BoxError>>(result: Result<T, E>) -> T {
     result.map_err(Into::into).unwrap()
 }
@@ -33,11 +39,11 @@ pub(crate) fn keep<S: PushStore>(store: &S, name: &str, number: u8, until: u64) 
 }
 
 fn find<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
-    ok(run(store.find_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+    ok(run(store.find_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
 pub(crate) fn redeem<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
-    ok(run(store.redeem_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+    ok(run(store.redeem_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
 fn end<S: PushStore>(store: &S, name: &str, number: u8, how: PushEnd) {
@@ -121,6 +127,7 @@ pub(crate) fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: 
         end(store, "alice", number, PushEnd::NotAsked);
     }
     // Nor is what may not have; but its place stays taken for a while.
+    ok(run(store.clear_pushes(&user("alice"))));
     for number in 140..160 {
         let now = NOW + u64::from(number) * 30;
         assert_eq!(begin(store, "alice", &new(number), now), BeginPush::Begun);
