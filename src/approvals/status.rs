@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -13,7 +12,7 @@ use tower_service::Service;
 
 pub use super::events::StatusBody;
 use super::events::{self, Watch};
-use super::sealed::owner;
+use super::sealed::{Opened, owner};
 use super::{ApprovalError, Approvals};
 use crate::store::{PushEnd, PushStore};
 use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, UserId, Verdict};
@@ -113,25 +112,23 @@ where
             None => {}
             Some(Verdict::Denied(DenyReason::UnknownApproval)) => return Ok(Standing::last("expired")),
             // Locked or throttled meanwhile: it may still be fetched later.
-            Some(_) => return self.waits(None),
+            Some(_) => return self.waits(opened, None),
         }
-        let Some(opened) = &self.opened else { return Ok(Standing::last("expired")) };
         let attempt = Attempt::new(self.user.clone(), opened.action.clone());
         Ok(match self.approvals.ask(attempt, Approval::Asked(opened.push.id.clone())).await? {
             Verdict::Granted(_) => Standing::last("granted"),
-            Verdict::Denied(DenyReason::Throttled { .. } | DenyReason::LockedOut) => return self.waits(None),
+            Verdict::Denied(DenyReason::Throttled { .. } | DenyReason::LockedOut) => return self.waits(opened, None),
             Verdict::Denied(_) => {
                 // The user may start anew, without waiting until this one is over.
                 self.approvals.end(&self.user, opened.push.ticket, PushEnd::Asked).await;
                 Standing::last("denied")
             }
-            Verdict::Pending(pending) => return self.waits(pending.number()),
+            Verdict::Pending(pending) => return self.waits(opened, pending.number()),
         })
     }
 
-    fn waits(&self, number: Option<u8>) -> Result<Standing, ApprovalError> {
-        let until = self.opened.as_ref().map_or(Duration::ZERO, |opened| opened.until);
-        Ok(Standing::pending(until.saturating_sub(self.approvals.now()?).as_secs(), number))
+    fn waits(&self, opened: &Opened, number: Option<u8>) -> Result<Standing, ApprovalError> {
+        Ok(Standing::pending(opened.until.saturating_sub(self.approvals.now()?).as_secs(), number))
     }
 }
 

@@ -143,21 +143,17 @@ where
         attempt: &Attempt,
         opened: &Opened,
         challenge: Challenge,
-        mut known: Option<Box<Pending>>,
+        known: Option<Box<Pending>>,
     ) -> Result<Verdict, ApprovalError> {
         let hold = self.hold(attempt);
-        let mut before: Option<Box<Pending>> = None;
+        let mut pending = match known {
+            Some(pending) => pending,
+            None => match self.look(attempt, opened).await? {
+                Verdict::Pending(pending) => pending,
+                decided => return Ok(decided),
+            },
+        };
         loop {
-            let pending = match known.take() {
-                Some(pending) => pending,
-                None => match (self.look(attempt, opened).await, before.take()) {
-                    (Ok(Verdict::Pending(pending)), _) => pending,
-                    (Ok(decided), _) => return Ok(decided),
-                    // The client may not have the challenge yet, and the phone has been asked: it is waited for.
-                    (Err(_), Some(pending)) => pending,
-                    (Err(error), None) => return Err(error),
-                },
-            };
             let left =
                 hold.as_ref().map_or(Duration::ZERO, |hold| hold.until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -166,8 +162,13 @@ where
                 let pending = pending.with_retry_after(Some(retry_after)).with_challenge(challenge, url);
                 return Ok(pending.with_waited(hold.map(|hold| hold.wait)).into());
             }
-            before = Some(pending);
             tokio::time::sleep(self.pause().min(left)).await;
+            match self.look(attempt, opened).await {
+                Ok(Verdict::Pending(still)) => pending = still,
+                Ok(decided) => return Ok(decided),
+                // The client may not have the challenge yet, and the phone has been asked: it is waited for.
+                Err(_) => {}
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
 use super::challenge::{self, FindSession};
-use super::extract::{ExtractError, Extracted};
+use super::extract::{ExtractError, Extracted, one_of};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
 use crate::{
@@ -228,7 +228,7 @@ impl Policy {
             (user, named) => user.or(named.flatten()).ok_or_else(|| self.unidentified())?,
         };
         let attempt = Attempt::new(user, action).with_terminal(terminal);
-        let challenge = challenge::one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
+        let challenge = one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
         if !may_wait || (otp.is_some() && challenge.is_none()) {
             return Ok((attempt.with_otp(otp), body));
         }

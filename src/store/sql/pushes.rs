@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
-use super::{SqliteError, SqliteStore, from_millis, millis, read};
+use super::{SqliteError, SqliteStore, failures, from_millis, millis};
 use crate::store::{
-    Admission, AskedPush, BeginPush, Failures, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, Throttle,
-    Ticket,
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, Throttle, Ticket,
 };
 use crate::{ApprovalId, UserId};
 
@@ -25,7 +24,7 @@ impl SqliteStore {
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         let admission = match throttle {
             None => Admission::Admitted,
-            Some((throttle, now)) => failures(&mut transaction, user).await?.attempt(throttle, now),
+            Some((throttle, now)) => failures(&mut *transaction, user).await?.attempt(throttle, now),
         };
         let row = sqlx::query(SELECT).bind(user.as_str()).fetch_optional(&mut *transaction).await?;
         let mut pushes = row.as_ref().map_or_else(|| Ok(Pushes::default()), read_pushes)?;
@@ -51,11 +50,6 @@ enum After {
     Nothing,
     Keep,
     Success,
-}
-
-async fn failures(connection: &mut SqliteConnection, user: &UserId) -> Result<Failures, sqlx::Error> {
-    let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?");
-    read(row.bind(user.as_str()).fetch_optional(connection).await?)
 }
 
 async fn write(transaction: &mut Transaction<'_, Sqlite>, user: &UserId, pushes: &Pushes) -> Result<(), sqlx::Error> {
@@ -147,8 +141,7 @@ impl PushStore for SqliteStore {
             if !pushes.is_open(push, now) {
                 return Ok(FoundPush::Unknown);
             }
-            let mut connection = self.database.pool.acquire().await?;
-            Ok::<FoundPush, sqlx::Error>(failures(&mut connection, user).await?.attempt(throttle, now).into())
+            Ok::<FoundPush, sqlx::Error>(failures(&self.database.pool, user).await?.attempt(throttle, now).into())
         };
         found.await.map_err(SqliteError)
     }
