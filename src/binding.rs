@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, header};
 ///
 /// The gate makes it from requests that come without an OTP, or with the challenge of an earlier one. An approval that
 /// was asked for with one request counts only for a request that is the same in all of this: method, host, path and
-/// query, content type, body, and session.
+/// query, content type, body, session, and whatever else the application names.
 #[derive(Clone)]
 pub struct RequestBinding {
     method: Method,
@@ -20,6 +20,7 @@ pub struct RequestBinding {
     target: http::Uri,
     content: [Box<[u8]>; 2],
     session: Option<Arc<str>>,
+    also: Option<Arc<str>>,
     body: Option<Bytes>,
     wait: Option<Duration>,
 }
@@ -29,21 +30,34 @@ impl RequestBinding {
     /// body, without the fields that are the gate's own; none if it has not been read.
     #[must_use]
     pub fn new(request: &Parts, session: Option<Arc<str>>, body: Option<Bytes>) -> Self {
-        let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let named = || request.headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
         let lines = |name| {
             let lines: Vec<_> = request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-            lines.join(&b'\n').into()
+            lines.join(&b'\n')
         };
+        // An address may name the host, and so may a header. Where they differ, the application may go by either.
+        let (mut host, named) = (lines(header::HOST).to_ascii_lowercase(), request.uri.authority());
+        if let Some(named) = named.map(|named| named.as_str().to_ascii_lowercase().into_bytes())
+            && named != host
+        {
+            host = if host.is_empty() { named } else { [named, host].join(&b'\n') };
+        }
         Self {
             method: request.method.clone(),
-            host: authority.unwrap_or_else(named).to_ascii_lowercase().into(),
+            host: host.into(),
             target: request.uri.clone(),
-            content: [lines(header::CONTENT_TYPE), lines(header::CONTENT_ENCODING)],
+            content: [lines(header::CONTENT_TYPE).into(), lines(header::CONTENT_ENCODING).into()],
             session,
+            also: None,
             body,
             wait: None,
         }
+    }
+
+    /// Sets what else must be the same. Default: nothing.
+    #[must_use]
+    pub fn with_also(mut self, also: Option<Arc<str>>) -> Self {
+        self.also = also;
+        self
     }
 
     /// Sets how long the client would like the answer to be waited for. Default: not at all.
@@ -80,6 +94,7 @@ impl RequestBinding {
             self.target.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes()),
             &self.content[0],
             &self.content[1],
+            self.also.as_deref().unwrap_or_default().as_bytes(),
             self.body.as_deref().unwrap_or_default(),
         ]
         .into_iter()

@@ -9,7 +9,8 @@ use crate::{Approval, Attempt, BoxError, DenyReason, Verdict};
 
 /// Two verifiers of the same users: one for OTPs, and one that asks people on their phones.
 ///
-/// - An attempt with an OTP goes to the first one; only for users who have nothing there to the second one.
+/// - An attempt with an OTP goes to the first one; only for users who have nothing there to the second one. Who that is
+///   the first one is asked beforehand, without the OTP.
 /// - An attempt without goes to the second one, if an approval is wanted. Where that user has no phone there, or it is
 ///   down, the first one says what it takes: an OTP. So a remote side that is down never lets anybody in, and never
 ///   keeps anybody out who has an OTP.
@@ -49,17 +50,20 @@ impl<O, P> EitherVerifier<O, P> {
 
 impl<O, P> EitherVerifier<O, P>
 where
-    O: Service<Attempt, Response = Verdict>,
+    O: Service<Attempt, Response = Verdict> + Clone,
     O::Error: Into<BoxError>,
     P: Service<Attempt, Response = Verdict>,
     P::Error: Into<BoxError>,
 {
     async fn verify(self, attempt: Attempt) -> Result<Verdict, BoxError> {
         if attempt.otp().is_some() || *attempt.approval() == Approval::Unwanted {
-            let verdict = self.otps.oneshot(attempt.clone()).await.map_err(Into::into)?;
+            // Asked without the OTP first, which counts nothing: a user of the other side must not be locked out here.
+            let without = attempt.clone().with_otp(None).with_approval(Approval::Unwanted);
+            let verdict = self.otps.clone().oneshot(without).await.map_err(Into::into)?;
             return match unknown(&verdict) {
-                None => Ok(verdict),
                 Some(reason) => Ok(either(reason, self.phones.oneshot(attempt).await.map_err(Into::into)?)),
+                None if attempt.otp().is_some() => self.otps.oneshot(attempt).await.map_err(Into::into),
+                None => Ok(verdict),
             };
         }
         // Only who was asked knows the answer.

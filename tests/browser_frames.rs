@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use common::browser::{Browser, element, screenshot, text, until};
+use common::browser::{Browser, element, have_browser, screenshot, text, until};
 use common::toopher::{self, Phone};
 use common::{Clock, T};
 use fantoccini::{Client, Locator};
@@ -124,7 +124,10 @@ struct World {
 
 /// None where there is no browser.
 async fn world() -> Option<World> {
-    let browser = Browser::start().await?;
+    if !have_browser() {
+        return None;
+    }
+    let browser = Browser::start().await;
     let window = browser.window().await;
     let clock = Clock::at(T);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -180,8 +183,10 @@ impl World {
 
     /// Waits for the browser to complain of this.
     async fn logged(&self, part: &str) {
-        until(part, async || self.browser.log(&self.window).await.iter().any(|line| line.contains(part)).then_some(()))
-            .await;
+        until(&self.window, part, async || {
+            self.browser.log(&self.window).await.iter().any(|line| line.contains(part)).then_some(())
+        })
+        .await;
     }
 
     /// What the site says to what was posted back.
@@ -191,7 +196,7 @@ impl World {
 
     /// The request that waits for the phone, and how many do.
     async fn waiting(&self, phone: &Phone) -> (String, usize) {
-        until("a request on the phone", async || {
+        until(&self.window, "a request on the phone", async || {
             let requests = phone.get("requests").await;
             let first = requests.as_array().unwrap().first()?;
             Some((first["id"].as_str().unwrap().to_owned(), requests.as_array().unwrap().len()))
@@ -201,7 +206,10 @@ impl World {
 
     async fn allow(&self, phone: &Phone, automate: bool) {
         let (id, _) = self.waiting(phone).await;
-        let allowed = phone.post(&format!("requests/{id}/allow"), json!({ "automate": automate })).await;
+        // The person reads it from the page; here the site asks for it.
+        let (_, request) = self.api.get(&format!("authentication_requests/{id}")).await;
+        let answer = json!({ "automate": automate, "number": request["number"] });
+        let allowed = phone.post(&format!("requests/{id}/allow"), answer).await;
         assert_eq!((allowed.0, &allowed.1["automated_from_now_on"]), (200, &json!(automate)));
     }
 
@@ -220,7 +228,7 @@ impl World {
         let script = "return performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length";
         let already = self.window.execute(script, vec![]).await.unwrap().as_u64().unwrap();
         let enough = already + u64::try_from(times).unwrap();
-        until("the page to look again", async || {
+        until(&self.window, "the page to look again", async || {
             (self.window.execute(script, vec![]).await.unwrap().as_u64().unwrap() >= enough).then_some(())
         })
         .await;
@@ -240,6 +248,8 @@ async fn answer(window: &Client, part: &str) -> String {
     text(window, "#answer", part).await
 }
 
+/// What the page says while the phone is asked: `Type 42 on your phone`.
+const ASKS: &str = "Type";
 const STATUS: &str = "[role=status]";
 
 async fn type_into(window: &Client, field: &str, typed: &str) {
@@ -288,7 +298,7 @@ async fn a_code_is_typed_while_the_phone_is_asked() {
     let window = &world.window;
     let (phone, _) = world.api.paired("jdoe").await;
     world.visit(&world.far, &[]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     screenshot(window, "authenticate").await;
     // What is typed, and where, stays while the page looks again.
     type_into(window, "otp", "0000").await;
@@ -320,7 +330,7 @@ async fn a_phone_allows_denies_or_does_not_answer() {
     let (phone, _) = world.api.paired("jdoe").await;
     for site in [&world.near, &world.far] {
         world.visit(site, &[]).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         world.allow(&phone, false).await;
         text(window, STATUS, "Allowed").await;
         world.answer("welcome, jdoe").await;
@@ -352,7 +362,7 @@ async fn who_has_no_phone_pairs_one_in_the_frame_first() {
     world.answer("error 705").await;
 
     world.visit(&world.far, &[]).await;
-    for (answer, then) in [("deny", "The phone refused"), ("allow", "Look at your phone")] {
+    for (answer, then) in [("deny", "The phone refused"), ("allow", ASKS)] {
         type_into(window, "phrase", &(phrase(&phone).await + "\n")).await;
         text(window, STATUS, "Confirm on your phone").await;
         let pairings = phone.get("pairings").await;
@@ -371,30 +381,31 @@ async fn tabs_reloads_and_the_way_back() {
     let (phone, _) = world.api.paired("jdoe").await;
     let first = window.window().await.unwrap();
     world.visit(&world.far, &[("page", "authenticate")]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     let (of_first, _) = world.waiting(&phone).await;
     let second = window.new_window(true).await.unwrap().handle;
     window.switch_to_window(second).await.unwrap();
     world.visit(&world.far, &[]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     assert_eq!(world.waiting(&phone).await.1, 2);
     phone.post(&format!("requests/{of_first}/deny"), json!({})).await;
     world.looks(2).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     // The other tab has its own.
     window.switch_to_window(first).await.unwrap();
     answer(window, "not let in").await;
     window.refresh().await.unwrap();
     enter(window).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
 
     // A wrong code is a page of its own to the browser, and there is a way back from it.
     type_into(window, "otp", "000000\n").await;
     text(window, "[role=alert]", "not accepted").await;
     window.back().await.unwrap();
     enter(window).await;
-    until("the page before", async || window.find(Locator::Css("[role=alert]")).await.is_err().then_some(())).await;
-    text(window, STATUS, "Look at your phone").await;
+    until(window, "the page before", async || window.find(Locator::Css("[role=alert]")).await.is_err().then_some(()))
+        .await;
+    text(window, STATUS, ASKS).await;
     assert_eq!(value(window, "otp").await, "");
     type_into(window, "otp", &(world.code(&phone) + "\n")).await;
     text(window, STATUS, "Allowed").await;
@@ -411,7 +422,7 @@ async fn who_comes_back_to_the_site_is_not_let_in_again() {
         [(&world.window, "welcome, jdoe"), (&loads_anew, "refused: the postback belongs to another session")]
     {
         world.open(window, &world.far, &[]).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         world.allow(&phone, false).await;
         answer(window, "welcome, jdoe").await;
         window.goto(&format!("{}/?page=manage", world.far)).await.unwrap();
@@ -436,7 +447,7 @@ async fn the_older_pages() {
         sign::query(&world.api.credentials, &base, &parameters, &sign::nonce().unwrap(), now)
     };
     world.visit(&world.far, &[("address", &(address("auth") + "&terminal_name=my+pc"))]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     assert_eq!(phone.get("requests").await[0]["terminal"], "my pc");
     world.allow(&phone, false).await;
     // Signed, and of a token that is none of the site's.
@@ -453,12 +464,12 @@ async fn trouble_passes_and_a_page_ends() {
     let window = &world.window;
     let (phone, _) = world.api.paired("jdoe").await;
     world.visit(&world.far, &[]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     type_into(window, "otp", "081").await;
     for status in [502, 429, 200] {
         world.trouble.store(status, Ordering::SeqCst);
         world.looks(2).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         assert_eq!(value(window, "otp").await, "081");
     }
     world.trouble.store(0, Ordering::SeqCst);
@@ -482,7 +493,7 @@ async fn an_address_opens_once_and_a_phone_is_asked_five_times() {
     let (phone, _) = world.api.paired("jdoe").await;
     let address = world.address("1");
     world.visit(&world.far, &[("address", &address)]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     world.visit(&world.far, &[("address", &address)]).await;
     text(window, STATUS, "opened before").await;
     screenshot(window, "opened-before").await;
@@ -492,21 +503,21 @@ async fn an_address_opens_once_and_a_phone_is_asked_five_times() {
     text(window, STATUS, "not on its own").await;
     screenshot(window, "top-level").await;
     world.visit(&world.far, &[("address", &address)]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     let session = window.execute("return location.href", vec![]).await.unwrap();
     window.goto(session.as_str().unwrap()).await.unwrap();
     text(window, STATUS, "not on its own").await;
 
     while world.waiting(&phone).await.1 < 5 {
         world.visit(&world.far, &[]).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
     }
     world.visit(&world.far, &[]).await;
     text(window, STATUS, "Too many").await;
     screenshot(window, "too-many").await;
     world.deny(&phone).await;
     element(window, "a").await.click().await.unwrap();
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
 }
 
 #[tokio::test]
@@ -517,7 +528,7 @@ async fn the_browser_is_known_again_by_the_site_that_has_shown_it() {
     for site in [&world.far, &world.near] {
         // Not yet, nor for what was automated on the other.
         world.visit(site, &[]).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         world.allow(&phone, true).await;
         world.answer("welcome, jdoe").await;
         world.visit(site, &[]).await;
@@ -525,7 +536,7 @@ async fn the_browser_is_known_again_by_the_site_that_has_shown_it() {
         world.answer("welcome, jdoe").await;
         // Where the site hides who it is, it is not known; but it can say so for the frame alone.
         world.visit(site, &[("policy", "no-referrer")]).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         world.deny(&phone).await;
         world.answer("not let in").await;
         let attributes = "referrerpolicy=strict-origin";
@@ -536,7 +547,7 @@ async fn the_browser_is_known_again_by_the_site_that_has_shown_it() {
     let blocks = json!({ "profile.block_third_party_cookies": true, "profile.cookie_controls_mode": 1 });
     let other = world.browser.window_with(&[], blocks).await;
     world.open(&other, &world.far, &[]).await;
-    text(&other, STATUS, "Look at your phone").await;
+    text(&other, STATUS, ASKS).await;
     world.allow(&phone, true).await;
     answer(&other, "welcome, jdoe").await;
     world.open(&other, &world.far, &[]).await;
@@ -560,7 +571,7 @@ async fn settings_remove_a_phone_against_its_code() {
     screenshot(window, "manage-wrong").await;
     assert_eq!(window.find_all(Locator::Css("[role=alert]")).await.unwrap().len(), 1);
     window.active_element().await.unwrap().send_keys(&(world.code(&second) + "\n")).await.unwrap();
-    until("one phone", async || {
+    until(window, "one phone", async || {
         let forms = window.find_all(Locator::Css("form")).await.ok()?;
         (forms.len() == 1).then_some(())
     })
@@ -599,7 +610,7 @@ async fn another_site_shows_nothing_and_hears_nothing() {
     };
     // The page of a session that belongs to the one, in a frame of the other.
     world.visit(&world.far, &[]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     let session = window.execute("return location.href", vec![]).await.unwrap().as_str().unwrap().to_owned();
     world.allow(&phone, false).await;
     text(window, STATUS, "Allowed").await;
@@ -620,18 +631,18 @@ async fn another_site_shows_nothing_and_hears_nothing() {
     assert_eq!(messages().await, "0");
     world.visit(&world.far, &[("address", &old)]).await;
     text(window, STATUS, "Allowed").await;
-    until("a message", async || (messages().await == "1").then_some(())).await;
+    until(window, "a message", async || (messages().await == "1").then_some(())).await;
 
     // A fresh address goes to whom the site has named, even where the browser hides who shows it.
     let named = [("sign_site_origin", world.far.as_str())];
     world.visit(&world.far, &named).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     world.allow(&phone, false).await;
     world.answer("welcome, jdoe").await;
     world.visit(&world.near, &named).await;
     text(window, STATUS, "another site").await;
     world.visit(&world.far, &[named[0], ("policy", "no-referrer")]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     world.allow(&phone, false).await;
     world.answer("welcome, jdoe").await;
     world.browser.log(window).await;
@@ -647,7 +658,7 @@ async fn without_scripts_the_page_looks_again_and_what_is_typed_stays() {
     let window =
         &world.browser.window_with(&[], json!({ "profile.managed_default_content_settings.javascript": 2 })).await;
     world.open(window, &world.far, &[]).await;
-    text(window, STATUS, "Look at your phone").await;
+    text(window, STATUS, ASKS).await;
     screenshot(window, "plain").await;
     world.deny(&phone).await;
     text(window, STATUS, "Not allowed").await;
@@ -679,7 +690,7 @@ async fn sandboxes_and_isolated_sites() {
         [("attributes", "sandbox='allow-scripts allow-forms'"), ("embedder", "require-corp")],
     ] {
         world.visit(&world.far, &wish).await;
-        text(window, STATUS, "Look at your phone").await;
+        text(window, STATUS, ASKS).await;
         world.allow(&phone, false).await;
         text(window, STATUS, "Allowed").await;
         world.answer("welcome, jdoe").await;
@@ -723,7 +734,7 @@ async fn in_the_dark_and_on_a_small_screen() {
     // The least room that the protocol speaks of.
     let small = [("attributes", "style='width:400px;height:300px'")];
     world.visit(&world.far, &small).await;
-    text(&world.window, STATUS, "Look at your phone").await;
+    text(&world.window, STATUS, ASKS).await;
     screenshot(&world.window, "authenticate-small").await;
     let script = "return document.documentElement.scrollHeight <= innerHeight";
     assert_eq!(world.window.execute(script, vec![]).await.unwrap(), true);

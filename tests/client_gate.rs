@@ -137,7 +137,10 @@ async fn a_login_by_phone() {
 #[tokio::test]
 async fn a_proxy_is_told_no_while_the_phone_is_asked() {
     let layer = layer(ToopherVerifier::new(Api::always(answer(200, PENDING)).client()));
-    let gate = layer.profile(Profile::ForwardAuth).layer(Strict::new(&Calls::default()));
+    let gate = layer
+        .profile(Profile::ForwardAuth)
+        .bind(|parts| Some(parts.uri.path().into()))
+        .layer(Strict::new(&Calls::default()));
     let response = gate.oneshot(request(None)).await.unwrap();
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key("toopher-challenge"));

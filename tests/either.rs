@@ -37,9 +37,9 @@ async fn who_is_asked_and_what_comes_of_it() {
     let (yes, no) = (true, false);
     for (otps, phones, otp, approval, verdict, calls) in [
         // An OTP is the first one's.
-        (Some(TOTP), Some(PUSH), yes, Approval::Unwanted, Some(TOTP), [1, 0]),
-        (Some(denied(WrongOtp)), Some(PUSH), yes, Approval::Unwanted, Some(denied(WrongOtp)), [1, 0]),
-        (Some(denied(WrongOtp)), Some(PUSH), yes, asked(), Some(denied(WrongOtp)), [1, 0]),
+        (Some(TOTP), Some(PUSH), yes, Approval::Unwanted, Some(TOTP), [2, 0]),
+        (Some(denied(WrongOtp)), Some(PUSH), yes, Approval::Unwanted, Some(denied(WrongOtp)), [2, 0]),
+        (Some(denied(WrongOtp)), Some(PUSH), yes, asked(), Some(denied(WrongOtp)), [2, 0]),
         (None, Some(PUSH), yes, Approval::Unwanted, None, [1, 0]),
         // Who has nothing there may have something here: a phone's codes, say.
         (Some(denied(NotEnrolled)), Some(TOTP), yes, Approval::Unwanted, Some(TOTP), [1, 1]),

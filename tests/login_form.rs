@@ -105,7 +105,9 @@ async fn nobody_s_phone_rings_for_a_name_that_was_typed() {
     assert_eq!(send(stranger("username=alice&password=x")).await, Some(RejectionKind::OtpRequired));
     assert_eq!(phones.rings(), 0);
     // Who has shown the first factor is who that says, whatever the form says, and may be asked.
-    let challenge = Ask::default().form("username=mallory").begin(&gate).await;
+    // Two names for whom it is about do not agree.
+    assert_eq!(send(Ask::default().form("username=mallory").request()).await, Some(RejectionKind::AmbiguousOtp));
+    let challenge = Ask::default().form("username=alice").begin(&gate).await;
     assert_eq!(phones.rings(), 1);
     phones.answer(common::phones::Says::Yes);
     // And an approval of theirs is of no use to who has only the name, with the challenge and all.

@@ -13,8 +13,8 @@ use common::redis::{Redis, free_port};
 use proptest::prelude::*;
 use tower_toopher::ApprovalId;
 use tower_toopher::store::{
-    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PushBudget, PushEnd, PushStore, RedisStore, Spend, Store,
-    Throttle, Ticket,
+    Admission, AskedPush, BeginPush, FoundPush, MemoryStore, NewPush, PushBudget, PushEnd, PushStore, RedisStore,
+    Spend, Store, Throttle, Ticket,
 };
 use tower_toopher::test_util::conformance::{NOW, admit, s, spend, user};
 use tower_toopher::test_util::{block_on, push_store_conformance, pushes, store_conformance};
@@ -112,7 +112,14 @@ fn a_key_without_an_expiry_heals_and_only_a_lock_out_has_none() {
     persist();
     let second = NewPush::new(pushes::ticket(2), [7; 32]);
     assert!(matches!(pushes::begin(&store, "alice", &second, NOW), BeginPush::Join { .. }));
-    assert!(healed('p'));
+    assert!(healed('f') && healed('p'));
+    // Whoever only looks heals too, and changes nothing else.
+    persist();
+    assert_eq!(
+        block_on(store.find_push(&user("alice"), &pushes::asked(1), &Throttle::default(), s(NOW))).unwrap(),
+        FoundPush::Open
+    );
+    assert!(healed('f') && healed('p'));
     // A record that is over and was never removed is in nobody's way.
     persist();
     assert_eq!(spend(&store, "alice", "phone", 9, NOW + 1000), Spend::Fresh);
@@ -178,7 +185,7 @@ fn a_verb_is_one_round_trip_and_an_attempt_two() {
     let (ticket, throttle) = (pushes::ticket(1), Throttle::default());
     let _ = pushes::begin(&store, "alice", &NewPush::new(ticket, [7; 32]), NOW);
     let _ = pushes::keep(&store, "alice", 1, NOW + 120);
-    let _ = block_on(store.find_push(&alice, ticket, &throttle, s(NOW))).unwrap();
+    let _ = block_on(store.find_push(&alice, &pushes::asked(1), &throttle, s(NOW))).unwrap();
     let _ = pushes::redeem(&store, "alice", 1, NOW);
     block_on(store.end_push(&alice, ticket, PushEnd::Asked)).unwrap();
     block_on(store.clear_pushes(&alice)).unwrap();
@@ -204,15 +211,15 @@ fn what_is_no_record_is_an_error_and_nobody_passes() {
         if kinds.contains(&'f') {
             errors.push(block_on(store.count_attempt(&alice, &throttle, s(NOW))).unwrap_err());
             errors.push(block_on(store.take_back_attempt(&alice, &throttle)).unwrap_err());
-            errors.push(block_on(store.redeem_push(&alice, pushes::ticket(1), &throttle, s(NOW))).unwrap_err());
+            errors.push(block_on(store.redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW))).unwrap_err());
         }
         if kinds.contains(&'s') {
             errors.push(block_on(store.spend_step(&alice, "phone", 99, s(NOW), s(NOW))).unwrap_err());
         }
         if kinds.contains(&'p') {
             let id = ApprovalId::new("x").unwrap();
-            errors.push(block_on(store.redeem_push(&alice, pushes::ticket(1), &throttle, s(NOW))).unwrap_err());
-            errors.push(block_on(store.find_push(&alice, pushes::ticket(1), &throttle, s(NOW))).unwrap_err());
+            errors.push(block_on(store.redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW))).unwrap_err());
+            errors.push(block_on(store.find_push(&alice, &pushes::asked(1), &throttle, s(NOW))).unwrap_err());
             errors.push(block_on(store.keep_push(&alice, pushes::ticket(1), &id, s(NOW))).unwrap_err());
             errors.push(block_on(store.end_push(&alice, pushes::ticket(1), PushEnd::Asked)).unwrap_err());
         }
@@ -223,10 +230,20 @@ fn what_is_no_record_is_an_error_and_nobody_passes() {
     for kind in ['f', 's', 'p'] {
         let key = &keys[&kind];
         let sound: Vec<u8> = redis.ask(&["DUMP", key]);
-        for broken in
-            ["", " ", "0", "junk", "1 2", "1 2 3 4 5 6", "00000000000000000010", "-1 0 0 0", "1 2 3 2", "1e9 1 1 0"]
-        {
-            if (kind, broken) == ('p', "1 2") {
+        for broken in [
+            "",
+            " ",
+            "0",
+            "junk",
+            "1 2",
+            "1 2 3 4 5 6",
+            "00000000000000000010",
+            "-1 0 0 0",
+            "1 2 3 2",
+            "1e9 1 1 0",
+            "1 2 3",
+        ] {
+            if (kind, broken) == ('p', "1 2 3") {
                 continue; // It is one.
             }
             redis.ask::<()>(&["SET", key, broken]);
@@ -380,29 +397,49 @@ enum Verb {
     ClearFailures,
     Begin { ticket: u8, about: u8, joins: bool, budget: bool, starting_for: u64, lifetime: u64 },
     Keep(u8, u64),
-    Find(u8),
-    Redeem(u8),
-    End(u8, u8),
+    Find(Asked),
+    Redeem(Asked),
+    End(u8, PushEnd),
     ClearPushes,
 }
 
+/// The ticket, what it is about, and whose id is said to be its own.
+#[derive(Clone, Debug)]
+struct Asked(u8, u8, u8);
+
 fn verb() -> impl Strategy<Value = Verb> {
-    let ticket = 0..4_u8;
     let step = prop_oneof![0..6_u64, (1_u64 << 53) - 2..(1 << 53) + 3, u64::MAX - 3..=u64::MAX];
     prop_oneof![
         6 => any::<bool>().prop_map(Verb::Count),
         1 => any::<bool>().prop_map(Verb::TakeBack),
         4 => (0..2_u8, step, 0..100_000_u64).prop_map(|(device, step, keep)| Verb::Spend(device, step, keep)),
         1 => Just(Verb::ClearFailures),
-        4 => (ticket.clone(), 0..2_u8, any::<bool>(), any::<bool>(), 0..50_000_u64, 0..200_000_u64).prop_map(
-            |(ticket, about, joins, budget, starting_for, lifetime)| {
-                Verb::Begin { ticket, about, joins, budget, starting_for, lifetime }
-            }
-        ),
+        13 => push_verb(),
+    ]
+}
+
+/// Of few pushes, so that many of them are somebody's.
+fn push_verb() -> impl Strategy<Value = Verb> {
+    let ticket = 0..3_u8;
+    let begin = (ticket.clone(), 0..2_u8, any::<bool>(), any::<bool>(), 0..50_000_u64, 0..200_000_u64).prop_map(
+        |(ticket, about, joins, budget, starting_for, lifetime)| Verb::Begin {
+            ticket,
+            about,
+            joins,
+            budget,
+            starting_for,
+            lifetime,
+        },
+    );
+    let asked = (ticket.clone(), 0..2_u8, ticket.clone(), any::<bool>())
+        .prop_map(|(ticket, about, other, its_own)| Asked(ticket, about, if its_own { ticket } else { other }));
+    let end = prop_oneof![1 => Just(PushEnd::Asked), 1 => Just(PushEnd::NotAsked), 3 => Just(PushEnd::Uncertain)];
+    prop_oneof![
+        4 => begin,
         3 => (ticket.clone(), 0..200_000_u64).prop_map(|(ticket, until)| Verb::Keep(ticket, until)),
-        2 => ticket.clone().prop_map(Verb::Find),
-        2 => ticket.clone().prop_map(Verb::Redeem),
-        2 => (ticket, 0..3_u8).prop_map(|(ticket, end)| Verb::End(ticket, end)),
+        2 => asked.clone().prop_map(Verb::Find),
+        2 => asked.prop_map(Verb::Redeem),
+        4 => (ticket, end).prop_map(|(ticket, end)| Verb::End(ticket, end)),
         1 => Just(Verb::ClearPushes),
     ]
 }
@@ -428,6 +465,8 @@ where
     let alice = user("alice");
     let ms = Duration::from_millis;
     let ticket = |number: u8| Ticket::from_bytes([number; 16]);
+    let id = |number: u8| ApprovalId::new(format!("{number} \0\n{{}} \u{e9}")).unwrap();
+    let asked = |Asked(number, about, of): &Asked| AskedPush::new(ticket(*number), [*about; 32], id(*of));
     let default = Throttle::default();
     let strict = Throttle::new(2, ms(1500), ms(7001), 9).unwrap();
     let throttle = |other: bool| if other { &strict } else { &default };
@@ -450,34 +489,40 @@ where
             format!("{:?}", store.begin_push(&alice, &push, &default, now).await.unwrap())
         }
         Verb::Keep(number, until) => {
-            let id = ApprovalId::new(format!("{number} \0\n{{}} \u{e9}")).unwrap();
-            format!("{:?}", store.keep_push(&alice, ticket(*number), &id, now + ms(*until)).await.unwrap())
+            format!("{:?}", store.keep_push(&alice, ticket(*number), &id(*number), now + ms(*until)).await.unwrap())
         }
-        Verb::Find(number) => format!("{:?}", store.find_push(&alice, ticket(*number), &default, now).await.unwrap()),
-        Verb::Redeem(number) => {
-            format!("{:?}", store.redeem_push(&alice, ticket(*number), &default, now).await.unwrap())
-        }
-        Verb::End(number, end) => {
-            let end = [PushEnd::Asked, PushEnd::NotAsked, PushEnd::Uncertain][usize::from(*end)];
-            format!("{:?}", store.end_push(&alice, ticket(*number), end).await.unwrap())
-        }
+        Verb::Find(push) => format!("{:?}", store.find_push(&alice, &asked(push), &default, now).await.unwrap()),
+        Verb::Redeem(push) => format!("{:?}", store.redeem_push(&alice, &asked(push), &default, now).await.unwrap()),
+        Verb::End(number, end) => format!("{:?}", store.end_push(&alice, ticket(*number), *end).await.unwrap()),
         Verb::ClearPushes => format!("{:?}", store.clear_pushes(&alice).await.unwrap()),
     }
 }
 
+/// Whatever comes, and however the clocks jump, the script says what the rules in Rust say.
+fn alike(verbs: &[(Verb, i64)]) -> Result<(), TestCaseError> {
+    let Some(redis) = &*ALONE else { return Ok(()) };
+    let (store, model) = (redis.store(), MemoryStore::new());
+    let mut now: i64 = 20_000_000_000_000;
+    for (verb, step) in verbs {
+        now = (now + step).max(0);
+        let time = Duration::from_millis(now as u64);
+        let (said, expected) = block_on(async { (done(&store, verb, time).await, done(&model, verb, time).await) });
+        prop_assert_eq!(said, expected, "{:?} at {}", verb, now);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
-    /// Whatever comes, and however the clocks jump, the script says what the rules in Rust say.
+
     #[test]
     fn the_script_keeps_the_rules(verbs in prop::collection::vec((verb(), moves()), 1..80)) {
-        let Some(redis) = &*ALONE else { return Ok(()) };
-        let (store, model) = (redis.store(), MemoryStore::new());
-        let mut now: i64 = 20_000_000_000_000;
-        for (verb, step) in &verbs {
-            now = (now + step).max(0);
-            let time = Duration::from_millis(now as u64);
-            let (said, expected) = block_on(async { (done(&store, verb, time).await, done(&model, verb, time).await) });
-            prop_assert_eq!(said, expected, "{:?} at {}", verb, now);
-        }
+        alike(&verbs)?;
+    }
+
+    /// Longer, so that budgets are spent by what nobody is certain of, too.
+    #[test]
+    fn the_script_keeps_the_rules_of_pushes(verbs in prop::collection::vec((push_verb(), moves()), 1..150)) {
+        alike(&verbs)?;
     }
 }

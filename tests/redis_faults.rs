@@ -147,8 +147,8 @@ async fn every_verb(store: &RedisStore) -> Vec<Result<String, RedisError>> {
         said(store.clear_failures(&alice).await),
         said(store.begin_push(&alice, &push, &throttle, s(NOW)).await),
         said(store.keep_push(&alice, ticket, &ApprovalId::new("id").unwrap(), s(NOW)).await),
-        said(store.find_push(&alice, ticket, &throttle, s(NOW)).await),
-        said(store.redeem_push(&alice, ticket, &throttle, s(NOW)).await),
+        said(store.find_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
+        said(store.redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
         said(store.end_push(&alice, ticket, PushEnd::Asked).await),
         said(store.clear_pushes(&alice).await),
     ]

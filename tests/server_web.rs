@@ -99,13 +99,20 @@ async fn pair_in_the_frame_and_then_authenticate_by_phone() {
     let pairings = phone.get("pairings").await;
     phone.post(&format!("pairings/{}/allow", pairings[0]["id"].as_str().unwrap()), json!({})).await;
 
+    // Loading the page again asks no second time, and shows the same number.
+    let shown = number(&look(&site, &session).await).unwrap();
     for _ in 0..3 {
-        assert!(look(&site, &session).await.body.contains("Look at your phone"));
+        assert_eq!(number(&look(&site, &session).await).as_ref(), Some(&shown));
     }
     let requests = phone.get("requests").await;
     assert_eq!((requests.as_array().unwrap().len(), &requests[0]["action"]), (1, &json!("Log In")));
-    phone.post(&format!("requests/{}/allow", requests[0]["id"].as_str().unwrap()), json!({})).await;
-    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    let path = format!("requests/{}/allow", requests[0]["id"].as_str().unwrap());
+    assert_eq!(phone.post(&path, json!({})).await.0, 400);
+    assert_eq!(phone.post(&path, json!({ "number": shown })).await.0, 200);
+    let done = look(&site, &session).await;
+    assert_eq!(number(&done), None);
+    let payload = outcome(&site, &done).unwrap();
+    assert!(payload.get("number").is_none());
     for (name, value) in [
         ("resource_type", "authentication_request"),
         ("granted", "true"),
@@ -119,6 +126,44 @@ async fn pair_in_the_frame_and_then_authenticate_by_phone() {
     ] {
         assert_eq!(payload[name], value, "{name}");
     }
+}
+
+/// The number that the page shows big.
+fn number(page: &Answer) -> Option<String> {
+    let (_, after) = page.body.split_once("Type <strong>")?;
+    Some(after.split_once("</strong> on your phone")?.0.to_owned())
+}
+
+#[tokio::test]
+async fn a_site_can_sign_that_no_number_is_asked_for() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    let plain = address(&site, "authenticate", &[("number_matching", "false")]);
+    // Only what is signed says so.
+    let changed = address(&site, "authenticate", &[]) + "&number_matching=false";
+    let answer = fetch(&site, Request::get(changed).body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, answer.location), (401, None));
+    let answer = fetch(&site, Request::get(plain).body(Body::empty()).unwrap()).await;
+    let session = answer.location.unwrap().strip_prefix(&format!("https://{HOST}")).unwrap().to_owned();
+    let page = look(&site, &session).await;
+    assert!(page.body.contains("Look at your phone") && number(&page).is_none());
+    let requests = phone.get("requests").await;
+    assert_eq!(requests[0]["number_required"], false);
+    phone.post(&format!("requests/{}/allow", requests[0]["id"].as_str().unwrap()), json!({})).await;
+    assert_eq!(outcome(&site, &look(&site, &session).await).unwrap()["granted"], "true");
+}
+
+#[tokio::test]
+async fn a_wrong_number_is_a_denial_that_the_page_posts() {
+    let (site, _) = site().await;
+    let (phone, _) = site.paired("jdoe").await;
+    // The first protocol's pages, too.
+    let session = open(&site, "auth", &[("v", "")], "").await;
+    assert!(number(&look(&site, &session).await).is_some());
+    let requests = phone.get("requests").await;
+    phone.post(&format!("requests/{}/allow", requests[0]["id"].as_str().unwrap()), json!({ "number": "00" })).await;
+    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    assert_eq!((&payload["granted"], &payload["reason"]), (&json!("false"), &json!("The number was wrong.")));
 }
 
 #[tokio::test]
@@ -154,10 +199,10 @@ async fn the_browser_is_the_terminal() {
     }
     let cookie = cookie.split(';').next().unwrap();
     let session = open(&site, "authenticate", &[], cookie).await;
-    look(&site, &session).await;
+    let shown = number(&look(&site, &session).await);
     let requests = phone.get("requests").await;
     let path = format!("requests/{}/allow", requests[0]["id"].as_str().unwrap());
-    assert_eq!(phone.post(&path, json!({ "automate": true })).await.1["automated_from_now_on"], true);
+    assert_eq!(phone.post(&path, json!({ "automate": true, "number": shown })).await.1["automated_from_now_on"], true);
     let same = open(&site, "authenticate", &[], cookie).await;
     assert_eq!(outcome(&site, &look(&site, &same).await).unwrap()["automated"], "true");
     for other in ["", "__Host-toopher_terminal=short", &format!("{cookie}x")] {
@@ -234,7 +279,7 @@ async fn only_a_fresh_address_that_the_site_has_signed_opens_a_page() {
     let session = fetch(&site, get(first)).await.location.unwrap();
     site.paired("jdoe").await;
     let page = look(&site, session.strip_prefix(&format!("https://{HOST}")).unwrap()).await;
-    assert!(page.body.contains("Look at your phone"));
+    assert!(number(&page).is_some());
 
     // A page does not last for ever.
     let session = open(&site, "authenticate", &[], "").await;

@@ -3,6 +3,8 @@ CREATE TABLE pushes (
     user_name TEXT PRIMARY KEY,
     -- Since the last success.
     count INTEGER NOT NULL,
+    -- Those of which nobody knows whether the phone was asked.
+    uncertain INTEGER NOT NULL,
     last INTEGER NOT NULL,
     -- The one that is open, or none.
     ticket BLOB,

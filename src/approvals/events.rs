@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
 use super::Approvals;
+use super::places::Place;
 use super::sealed::Opened;
 use crate::store::PushStore;
 use crate::{Attempt, BoxError, UserId, Verdict};
@@ -22,7 +22,7 @@ pub(super) struct Watch<V, S> {
     pub(super) user: UserId,
     /// None of a challenge that is not theirs.
     pub(super) opened: Option<Opened>,
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
 }
 
 /// The body of an [`ApprovalStatus`](super::ApprovalStatus)'s answer.

@@ -26,6 +26,9 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #[derive(Clone)]
+//! struct SessionId(std::sync::Arc<str>);
+//!
 //! static ALLOWED: AtomicBool = AtomicBool::new(false);
 //! // A verifier that asks a person in its own way.
 //! let verifier = service_fn(|attempt: Attempt| async move {
@@ -42,11 +45,12 @@
 //!     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("paid")))
 //! });
 //! let gate = ToopherLayer::new(Approvals::new(verifier)?)
-//!     // Whatever the application knows its sessions by.
-//!     .approvals(|parts| Some(parts.headers.get("cookie")?.to_str().ok()?.into()));
+//!     // What the application knows its sessions by. Whatever reads the cookie puts it there.
+//!     .approvals(|parts| parts.extensions.get::<SessionId>().map(|session| session.0.clone()));
 //! let guarded = gate.layer(app);
 //!
-//! let pay = || Request::post("/pay").header("cookie", "session=1").extension(UserId::new("alice").unwrap());
+//! let session = SessionId("d1f5c2".into());
+//! let pay = || Request::post("/pay").extension(session.clone()).extension(UserId::new("alice").unwrap());
 //! let response = guarded.clone().oneshot(pay().body(Full::default())?).await?;
 //! assert_eq!(response.status(), StatusCode::ACCEPTED);
 //! let challenge = response.headers()["toopher-challenge"].clone();
@@ -68,6 +72,11 @@
 //! - Keep the user's one place taken, so that they have to type an OTP. They can always do that.
 //! - Not: use an approval that the user was asked for in a session of their own.
 //!
+//! # One gate in another
+//!
+//! A request carries one challenge. Where two gates on its way want approvals for different actions, the inner one is never
+//! satisfied; let one of them take an OTP.
+//!
 //! # Several processes
 //!
 //! They must share [the key](Approvals::key) and [the store](Approvals::store): a store in memory makes every challenge of
@@ -75,6 +84,7 @@
 
 mod error;
 mod events;
+mod places;
 mod policy;
 mod sealed;
 mod status;
@@ -87,10 +97,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Semaphore;
 use tower_service::Service;
 
 pub use self::error::ApprovalError;
+use self::places::Places;
 use self::policy::Policy;
 pub use self::policy::SecondRequest;
 use self::sealed::Keys;
@@ -112,7 +122,7 @@ pub struct Approvals<V, S = MemoryStore> {
     store: Arc<S>,
     keys: Arc<Keys>,
     policy: Arc<Policy>,
-    held: Arc<Semaphore>,
+    held: Arc<Places>,
 }
 
 impl<V> Approvals<V> {
@@ -127,7 +137,7 @@ impl<V> Approvals<V> {
             store: Arc::default(),
             keys: Arc::new(Keys { seals: SealingKey::generate()?, opens: None }),
             policy: Arc::default(),
-            held: Arc::new(Semaphore::new(MOST_HELD)),
+            held: Arc::new(Places::new(MOST_HELD)),
         })
     }
 }
@@ -145,7 +155,8 @@ impl<V, S> Approvals<V, S> {
     /// Sets the key that challenges are sealed with. Default: one that is made at the start, so that challenges do not
     /// outlive the process.
     ///
-    /// Whoever knows it can make challenges, though not approvals: a challenge passes only if the store waits for it.
+    /// Whoever knows it can read and make challenges, and so learn the ids of approvals. One that they have made passes
+    /// nothing: the store knows which approval was asked for which request.
     pub fn key(self, key: SealingKey) -> Self {
         Self { keys: Arc::new(Keys { seals: key, opens: None }), ..self }
     }
@@ -169,10 +180,11 @@ impl<V, S> Approvals<V, S> {
         self.change(|policy| policy.longest_wait = wait)
     }
 
-    /// Sets how many requests, and listeners of the status service, wait at once. Default: 20,000. Beyond it requests are
-    /// answered at once, as if they had not asked to be held, and listeners with 503.
+    /// Sets how many requests, and listeners of the status service, wait at once. Default: 20,000, and never more than
+    /// four of one user. Beyond it requests are answered at once, as if they had not asked to be held, and listeners with
+    /// 503. Each request that is held keeps its body in memory.
     pub fn most_held(self, requests: usize) -> Self {
-        Self { held: Arc::new(Semaphore::new(requests.min(Semaphore::MAX_PERMITS))), ..self }
+        Self { held: Arc::new(Places::new(requests)), ..self }
     }
 
     /// Sets how often the verifier is asked while a request is held, and `Retry-After` where the verifier has no opinion.
@@ -220,7 +232,7 @@ impl<V, S> Approvals<V, S> {
     /// How many more requests and listeners can wait.
     #[must_use]
     pub fn places_left(&self) -> usize {
-        self.held.available_permits()
+        self.held.left()
     }
 
     fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::random::{self, NoRandomness};
 use crate::seal::SealingKey;
-use crate::store::Ticket;
+use crate::store::{AskedPush, Ticket};
 use crate::{Action, ApprovalId, Attempt, Challenge, RequestBinding, UserId};
 
 /// The most bytes of an action that a challenge carries.
@@ -25,8 +25,8 @@ pub(super) struct Keys {
 /// What a challenge says.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
-    pub(super) ticket: Ticket,
-    pub(super) id: ApprovalId,
+    /// As the store knows it.
+    pub(super) push: AskedPush,
     pub(super) until: Duration,
     pub(super) action: Action,
     /// The digest of the request that it was made for.
@@ -59,8 +59,12 @@ impl Binding {
 
     /// The same for two attempts only if one could be made for the other.
     pub(super) fn about(&self) -> [u8; 32] {
-        Sha256::new().chain_update(self.owner).chain_update(self.request).finalize().into()
+        about(&self.owner, &self.request)
     }
+}
+
+fn about(owner: &[u8; 32], request: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(owner).chain_update(request).finalize().into()
 }
 
 /// Whose a challenge is: another's does not even open.
@@ -85,7 +89,8 @@ fn field(digest: &mut Sha256, part: Option<&[u8]>) {
 
 impl Opened {
     pub(super) fn new(ticket: Ticket, id: ApprovalId, until: Duration, action: &Action, binding: &Binding) -> Self {
-        Self { ticket, id, until, action: action.clone(), request: binding.request }
+        let push = AskedPush::new(ticket, binding.about(), id);
+        Self { push, until, action: action.clone(), request: binding.request }
     }
 
     pub(super) fn is_for(&self, binding: &Binding) -> bool {
@@ -95,9 +100,9 @@ impl Opened {
 
 impl Keys {
     pub(super) fn seal(&self, opened: &Opened, binding: &Binding) -> Result<Challenge, NoRandomness> {
-        let id = opened.id.as_str().as_bytes();
+        let id = opened.push.id.as_str().as_bytes();
         let mut plain = Vec::with_capacity(64 + id.len() + opened.action.as_str().len());
-        plain.extend_from_slice(opened.ticket.as_bytes());
+        plain.extend_from_slice(opened.push.ticket.as_bytes());
         plain.extend_from_slice(&millis(opened.until).to_be_bytes());
         plain.extend_from_slice(&opened.request);
         // An id has 256 bytes at the most.
@@ -121,9 +126,9 @@ impl Keys {
         let (request, rest) = rest.split_first_chunk::<32>()?;
         let (length, rest) = rest.split_first_chunk::<2>()?;
         let (id, action) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let id = ApprovalId::new(std::str::from_utf8(id).ok()?).ok()?;
         Some(Opened {
-            ticket: Ticket::from_bytes(*ticket),
-            id: ApprovalId::new(std::str::from_utf8(id).ok()?).ok()?,
+            push: AskedPush::new(Ticket::from_bytes(*ticket), about(owner, request), id),
             until: Duration::from_millis(u64::from_be_bytes(*until)),
             action: String::from_utf8_lossy(action).into_owned().into(),
             request: *request,
@@ -190,7 +195,7 @@ mod tests {
         let passes = |binding: Binding| keys.open(&challenge, &binding.owner).is_some_and(|open| open.is_for(&binding));
         assert!(passes(same()));
         let open = keys.open(&challenge, &same().owner).unwrap();
-        assert_eq!((open.id.as_str(), open.until, open.action.as_str()), ("4f1c7c2e", UNTIL, "pay"));
+        assert_eq!((open.push.id.as_str(), open.until, open.action.as_str()), ("4f1c7c2e", UNTIL, "pay"));
         // Other spellings of one host are one.
         assert!(passes(Binding::of(
             &attempt(),

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 pub use super::events::StatusBody;
 use super::events::{self, Watch};
-use super::sealed::owner;
+use super::sealed::{Opened, owner};
 use super::{ApprovalError, Approvals};
 use crate::store::{PushEnd, PushStore};
 use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, UserId, Verdict};
@@ -30,7 +30,10 @@ use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, UserId, Verdict}
 /// # let verifier = TotpVerifier::new(MemoryPairings::new())?;
 ///
 /// let approvals = Approvals::new(verifier)?.status_at("/approvals");
-/// let session = |parts: &http::request::Parts| Some(parts.headers.get("cookie")?.to_str().ok()?.into());
+/// #[derive(Clone)]
+/// struct SessionId(std::sync::Arc<str>); // put into the request's extensions by whatever reads the cookie
+///
+/// let session = |parts: &http::request::Parts| parts.extensions.get::<SessionId>().map(|session| session.0.clone());
 /// let app: Router = Router::new()
 ///     .route("/pay", axum::routing::post(async || "paid"))
 ///     .layer(ToopherLayer::new(approvals.clone()).approvals(session))
@@ -108,24 +111,24 @@ where
         match self.approvals.find(&self.user, opened).await? {
             None => {}
             Some(Verdict::Denied(DenyReason::UnknownApproval)) => return Ok(Standing::last("expired")),
-            Some(_) => return Ok(Standing::last("denied")),
+            // Locked or throttled meanwhile: it may still be fetched later.
+            Some(_) => return self.waits(opened, None),
         }
         let attempt = Attempt::new(self.user.clone(), opened.action.clone());
-        Ok(match self.approvals.ask(attempt, Approval::Asked(opened.id.clone())).await? {
+        Ok(match self.approvals.ask(attempt, Approval::Asked(opened.push.id.clone())).await? {
             Verdict::Granted(_) => Standing::last("granted"),
-            Verdict::Denied(DenyReason::Throttled { .. } | DenyReason::LockedOut) => {
-                Standing::pending(opened.until.saturating_sub(self.approvals.now()?).as_secs(), None)
-            }
+            Verdict::Denied(DenyReason::Throttled { .. } | DenyReason::LockedOut) => return self.waits(opened, None),
             Verdict::Denied(_) => {
                 // The user may start anew, without waiting until this one is over.
-                self.approvals.end(&self.user, opened.ticket, PushEnd::Asked).await;
+                self.approvals.end(&self.user, opened.push.ticket, PushEnd::Asked).await;
                 Standing::last("denied")
             }
-            Verdict::Pending(pending) => {
-                let left = opened.until.saturating_sub(self.approvals.now()?);
-                Standing::pending(left.as_secs(), pending.number())
-            }
+            Verdict::Pending(pending) => return self.waits(opened, pending.number()),
         })
+    }
+
+    fn waits(&self, opened: &Opened, number: Option<u8>) -> Result<Standing, ApprovalError> {
+        Ok(Standing::pending(opened.until.saturating_sub(self.approvals.now()?).as_secs(), number))
     }
 }
 
@@ -159,9 +162,9 @@ where
                 Err(_) => unavailable(),
             };
         }
-        match watch.approvals.held.clone().try_acquire_owned() {
-            Ok(place) => watch.place = Some(place),
-            Err(_) => return unavailable(),
+        watch.place = watch.approvals.held.take(&watch.user);
+        if watch.place.is_none() {
+            return unavailable();
         }
         let mut response = Response::new(events::stream(watch));
         let headers = response.headers_mut();

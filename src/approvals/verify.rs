@@ -2,11 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_service::Service;
 
+use super::places::Place;
 use super::policy::SecondRequest;
 use super::sealed::{Binding, Opened, new_ticket, owner};
 use super::{ApprovalError, Approvals};
@@ -20,7 +20,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 struct Hold {
     wait: Duration,
     until: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<V, S> Approvals<V, S>
@@ -54,7 +54,7 @@ where
             _ => None,
         };
         let user = attempt.user().clone();
-        let approval = opened.map_or(Approval::Unwanted, |opened| Approval::Asked(opened.id));
+        let approval = opened.map_or(Approval::Unwanted, |opened| Approval::Asked(opened.push.id));
         let verdict = self.ask(attempt, approval).await?;
         match verdict {
             Verdict::Pending(_) => Err(ApprovalError::answer()),
@@ -87,7 +87,11 @@ where
                 self.wait_for(attempt, &opened, challenge, None).await
             }
             BeginPush::AlreadyPending { retry_after } => {
-                Ok(Verdict::Denied(DenyReason::AlreadyPending { retry_after }))
+                // Whoever has no factor at all takes the place as well, for a moment, and is told so whoever else comes.
+                match self.ask(attempt.clone(), Approval::Unwanted).await? {
+                    nothing @ Verdict::Denied(DenyReason::NotEnrolled | DenyReason::UnknownUser) => Ok(nothing),
+                    _ => Ok(Verdict::Denied(DenyReason::AlreadyPending { retry_after })),
+                }
             }
             BeginPush::BudgetSpent => self.ask(attempt.clone(), Approval::Unwanted).await,
             BeginPush::Throttled { retry_after } => Ok(Verdict::Denied(DenyReason::Throttled { retry_after })),
@@ -110,7 +114,7 @@ where
                 return Ok(Verdict::Granted(factor));
             }
             Ok(Verdict::Denied(reason)) => {
-                self.end(user, ticket, PushEnd::NotAsked).await;
+                self.end(user, ticket, how_it_ended(reason)).await;
                 return Ok(Verdict::Denied(reason));
             }
             Err(error) => {
@@ -139,17 +143,17 @@ where
         attempt: &Attempt,
         opened: &Opened,
         challenge: Challenge,
-        mut known: Option<Box<Pending>>,
+        known: Option<Box<Pending>>,
     ) -> Result<Verdict, ApprovalError> {
         let hold = self.hold(attempt);
+        let mut pending = match known {
+            Some(pending) => pending,
+            None => match self.look(attempt, opened).await? {
+                Verdict::Pending(pending) => pending,
+                decided => return Ok(decided),
+            },
+        };
         loop {
-            let pending = match known.take() {
-                Some(pending) => pending,
-                None => match self.look(attempt, opened).await? {
-                    Verdict::Pending(pending) => pending,
-                    decided => return Ok(decided),
-                },
-            };
             let left =
                 hold.as_ref().map_or(Duration::ZERO, |hold| hold.until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -159,6 +163,12 @@ where
                 return Ok(pending.with_waited(hold.map(|hold| hold.wait)).into());
             }
             tokio::time::sleep(self.pause().min(left)).await;
+            match self.look(attempt, opened).await {
+                Ok(Verdict::Pending(still)) => pending = still,
+                Ok(decided) => return Ok(decided),
+                // The client may not have the challenge yet, and the phone has been asked: it is waited for.
+                Err(_) => {}
+            }
         }
     }
 
@@ -168,14 +178,14 @@ where
         if let Some(verdict) = self.find(user, opened).await? {
             return Ok(verdict);
         }
-        match self.ask(attempt.clone(), Approval::Asked(opened.id.clone())).await? {
+        match self.ask(attempt.clone(), Approval::Asked(opened.push.id.clone())).await? {
             Verdict::Granted(factor) => {
                 let now = self.now()?;
                 if now >= opened.until {
                     return Ok(UNKNOWN);
                 }
                 let throttle = &self.policy.throttle;
-                let redeemed = self.store.redeem_push(user, opened.ticket, throttle, now).await;
+                let redeemed = self.store.redeem_push(user, &opened.push, throttle, now).await;
                 Ok(denial(redeemed.map_err(ApprovalError::store)?).unwrap_or(Verdict::Granted(factor)))
             }
             // Not now is no answer to it.
@@ -183,8 +193,10 @@ where
                 Ok(Verdict::Denied(reason))
             }
             Verdict::Denied(reason) => {
-                self.end(user, opened.ticket, PushEnd::Asked).await;
-                Ok(Verdict::Denied(reason))
+                self.end(user, opened.push.ticket, PushEnd::Asked).await;
+                // Who was asked a moment ago has a factor, or had one: nobody passes for having none.
+                let gone = matches!(reason, DenyReason::NotEnrolled | DenyReason::UnknownUser);
+                Ok(if gone { UNKNOWN } else { Verdict::Denied(reason) })
             }
             pending @ Verdict::Pending(_) => Ok(pending),
         }
@@ -194,10 +206,10 @@ where
     pub(super) async fn find(&mut self, user: &UserId, opened: &Opened) -> Result<Option<Verdict>, ApprovalError> {
         let now = self.now()?;
         if now >= opened.until {
-            self.end(user, opened.ticket, PushEnd::Asked).await;
+            self.end(user, opened.push.ticket, PushEnd::Asked).await;
             return Ok(Some(UNKNOWN));
         }
-        let found = self.store.find_push(user, opened.ticket, &self.policy.throttle, now).await;
+        let found = self.store.find_push(user, &opened.push, &self.policy.throttle, now).await;
         Ok(denial(found.map_err(ApprovalError::store)?))
     }
 
@@ -226,12 +238,25 @@ where
         if wait.is_zero() {
             return None;
         }
-        let place = self.held.clone().try_acquire_owned().ok()?;
-        Some(Hold { wait, until: Instant::now() + wait, _place: place })
+        let until = Instant::now().checked_add(wait)?;
+        Some(Hold { wait, until, _place: self.held.take(attempt.user())? })
     }
 
     pub(super) fn now(&self) -> Result<Duration, ApprovalError> {
         (self.policy.clock)().duration_since(UNIX_EPOCH).map_err(ApprovalError::clock)
+    }
+}
+
+/// What a denial says of whether the phone rang.
+fn how_it_ended(reason: DenyReason) -> PushEnd {
+    match reason {
+        DenyReason::NotEnrolled | DenyReason::UnknownUser | DenyReason::Throttled { .. } | DenyReason::LockedOut => {
+            PushEnd::NotAsked
+        }
+        // The person has said no.
+        DenyReason::Refused => PushEnd::Asked,
+        // An OTP is wanted: because there is no way to ask, or because asking went wrong on the way.
+        _ => PushEnd::Uncertain,
     }
 }
 

@@ -440,6 +440,10 @@ toopher authentication_requests/initiate user_name=alice action_name='log in' ot
 toopher authentication_requests/initiate user_name=alice action_name='log in'
 phone "requests/$(waiting requests | field id)/allow" '{{}}'
 
+# Or have a real phone: open {public_url}/phone in a browser, let it show the words, and pair with it:
+#   toopher pairings/create user_name=bob pairing_phrase="the four words"
+#   toopher authentication_requests/initiate user_name=bob action_name='log in' number_matching=true
+
 "#,
         key = credentials.key(),
         secret = credentials.secret(),

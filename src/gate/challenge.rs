@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::extract::ExtractError;
+use super::extract::{ExtractError, take_line};
 use crate::{Challenge, Pending};
 
 /// The header that carries the challenge, both ways.
@@ -17,22 +17,9 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// How sessions are told apart.
 pub(super) type FindSession = dyn Fn(&Parts) -> Option<Arc<str>> + Send + Sync;
 
-/// Takes the challenge out of `headers`, so that nothing behind the gate logs it.
+/// Takes the challenge out of `headers`.
 pub(super) fn take(headers: &mut HeaderMap) -> Result<Option<Challenge>, ExtractError> {
-    let lines = headers.get_all(CHALLENGE).iter().count();
-    let Some(line) = headers.remove(CHALLENGE) else { return Ok(None) };
-    if lines > 1 || line.as_bytes().contains(&b',') {
-        return Err(ExtractError::Ambiguous);
-    }
-    Ok(Some(Challenge::new(line.as_bytes())))
-}
-
-/// The challenge of the header and that of the form, which must agree.
-pub(super) fn one_of(header: Option<Challenge>, form: Option<Challenge>) -> Result<Option<Challenge>, ExtractError> {
-    match (header, form) {
-        (Some(header), Some(form)) if header != form => Err(ExtractError::Ambiguous),
-        (header, form) => Ok(header.or(form)),
-    }
+    Ok(take_line(headers, &CHALLENGE)?.map(|line| Challenge::new(line.as_bytes())))
 }
 
 /// How long the client would like an answer to be waited for: `Prefer: wait=N` (RFC 7240 section 4.3). Of several the
@@ -67,6 +54,7 @@ pub(super) fn write(pending: &Pending, headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::extract::one_of;
 
     #[test]
     fn the_wait_that_the_client_prefers() {

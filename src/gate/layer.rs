@@ -86,6 +86,13 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         self.change(|policy| policy.session = Some(Arc::new(session)))
     }
 
+    /// Sets what else an approval is bound to, besides what [`approvals`](Self::approvals) lists: the tenant in a header,
+    /// say, or, for a forward-auth proxy ([`Profile::ForwardAuth`]), the method and address that it asks about, without
+    /// which no approval is asked for there. Requests for which it says nothing must bring an OTP. Default: nothing else.
+    pub fn bind(self, also: impl Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.bind = Some(Arc::new(also)))
+    }
+
     /// Sets what the factor is asked for. Default: `log in`.
     pub fn action(self, action: impl Into<Action>) -> Self {
         let action = action.into();

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
 use super::challenge::{self, FindSession};
-use super::extract::{ExtractError, Extracted};
+use super::extract::{ExtractError, Extracted, one_of};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
 use crate::{
@@ -91,6 +92,7 @@ pub(super) struct Policy {
     pub(super) identify_by_form: Option<Arc<IdentifyByForm>>,
     /// Where it is set, verifiers may ask for approvals.
     pub(super) session: Option<Arc<FindSession>>,
+    pub(super) bind: Option<Arc<FindSession>>,
     pub(super) action: ActionPolicy,
     pub(super) terminal: Option<Arc<FindTerminal>>,
     pub(super) skip: Option<Arc<Skip>>,
@@ -157,6 +159,7 @@ impl Default for Policy {
             identify: None,
             identify_by_form: None,
             session: None,
+            bind: None,
             action: ActionPolicy::Fixed(Action::from("log in")),
             terminal: None,
             skip: None,
@@ -215,19 +218,35 @@ impl Policy {
         let Extracted { otp, challenge: in_form, user: typed, whole, body } = found;
         // Who is only named in a form has shown no first factor: nobody's phone rings for them.
         let may_wait = user.is_some() && self.session.is_some();
-        let user =
-            user.or_else(|| self.identify_by_form.as_ref()?(typed.as_deref().filter(|typed| !typed.is_empty())?));
-        let user = user.ok_or_else(|| self.unidentified())?;
+        let named = self.identify_by_form.as_ref().zip(typed.as_deref().filter(|typed| !typed.is_empty()));
+        let named = named.map(|(identify, typed)| identify(typed));
+        let user = match (user, named) {
+            // Two names for whom it is about must agree: the handler may go by either.
+            (Some(user), Some(named)) if named.as_ref() != Some(&user) => {
+                return Err(self.extract_error(ExtractError::Ambiguous));
+            }
+            (user, named) => user.or(named.flatten()).ok_or_else(|| self.unidentified())?,
+        };
         let attempt = Attempt::new(user, action).with_terminal(terminal);
-        let challenge = challenge::one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
+        let challenge = one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
         if !may_wait || (otp.is_some() && challenge.is_none()) {
             return Ok((attempt.with_otp(otp), body));
         }
-        let request =
-            self.session.as_ref().and_then(|session| session(parts)).map(|session| {
-                RequestBinding::new(parts, Some(session), whole).with_wait(challenge::wait(&parts.headers))
-            });
+        let request = self.bind(parts, whole);
         Ok((attempt.with_otp(otp).with_challenge(challenge).with_request(request), body))
+    }
+
+    /// What an approval is bound to; none where something of it is missing.
+    fn bind(&self, parts: &Parts, whole: Option<Bytes>) -> Option<RequestBinding> {
+        let session = self.session.as_ref()?(parts)?;
+        let also = match (&self.bind, self.profile) {
+            (Some(bind), _) => Some(bind(parts)?),
+            (None, Profile::Api) => None,
+            // What the proxy asks is the same for every request that it asks about.
+            (None, Profile::ForwardAuth) => return None,
+        };
+        let wait = challenge::wait(&parts.headers);
+        Some(RequestBinding::new(parts, Some(session), whole).with_also(also).with_wait(wait))
     }
 
     fn unidentified(&self) -> Rejection {

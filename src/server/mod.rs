@@ -2,7 +2,7 @@
 //!
 //! A *requester* is a site that has a consumer key and secret. It pairs its users with their phones, and asks for
 //! authentication: with an `otp`, which is verified and answered at once, or without, which waits for the phone. The
-//! phone's side is an HTTP API of its own, under `/phone/v1`.
+//! phone's side is an HTTP API of its own, under `/phone/v1`, which the page at `/phone` speaks in a browser.
 //!
 //! ```
 //! use tower_toopher::server::Server;
@@ -26,6 +26,7 @@
 //! - Consumer secrets and the secrets of pairings stand in the database under a [`SealingKey`].
 
 mod admin;
+mod ask;
 mod error;
 mod guard;
 mod id;
@@ -189,7 +190,7 @@ impl Server {
         self
     }
 
-    /// The API under `/v1`, and the phone's under `/phone/v1`, with its own errors for everything else.
+    /// The API under `/v1`, the phone's under `/phone/v1`, and a phone's page at `/phone`, with its own errors for everything else.
     pub fn router(&self) -> Router {
         let v1 = Router::new()
             .route("/pairings/create", post(pairings::create))
@@ -218,6 +219,7 @@ impl Server {
             .nest("/v1", v1.nest("/web", web::router()))
             .nest("/web", web::router())
             .nest("/phone/v1", phone::router())
+            .merge(phone::page())
             .fallback(async || ApiError::NOT_FOUND)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
             .layer(map_request(record_path))

@@ -120,6 +120,7 @@ pub(super) struct RequestRow {
     reason: String,
     automation_allowed: bool,
     challenge_required: bool,
+    number: Option<String>,
     request_created: String,
     request_modified: String,
     request_created_seconds: i64,
@@ -137,14 +138,20 @@ pub(super) const REQUEST_COLUMNS: &str = "r.id AS request_id,
     CASE WHEN r.state = 'pending' AND r.expires <= ?1 THEN 'The request was not answered in time.' ELSE r.reason END
         AS reason,
     r.state = 'pending' AND r.expires <= ?1 AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
+    r.number,
     datetime(r.created, 'unixepoch') AS request_created, datetime(r.modified, 'unixepoch') AS request_modified,
     r.created AS request_created_seconds, r.expires AS request_expires, r.pairing_id AS request_pairing_id,
     a.id AS action_id, a.name AS action_name";
 
 impl RequestRow {
+    /// What the site shows and the phone asks for, while it waits. For the requester alone.
+    pub(super) fn number(&self) -> Option<&str> {
+        self.number.as_deref().filter(|_| self.request_state == "pending")
+    }
+
     pub(super) fn json(&self) -> Value {
         let pending = self.request_state == "pending";
-        json!({
+        let mut json = json!({
             "id": self.request_id,
             "pending": pending,
             // Never while it is pending.
@@ -162,7 +169,11 @@ impl RequestRow {
             "terminal": self.terminal.json(),
             "user": self.terminal.user.json(),
             "action": { "id": self.action_id, "name": self.action_name },
-        })
+        });
+        if let Some(number) = self.number() {
+            json["number"] = number.into();
+        }
+        json
     }
 
     /// What became of it, for the person who asked.
@@ -175,7 +186,7 @@ impl RequestRow {
         }
     }
 
-    /// What the phone shows.
+    /// What the phone shows, which is never the number: its owner has to have it from the site.
     pub(super) fn for_phone(&self, requester: &str) -> Value {
         json!({
             "id": self.request_id,
@@ -186,6 +197,7 @@ impl RequestRow {
             "action": self.action_name,
             "automation_allowed": self.automation_allowed && !self.terminal.discriminator.is_empty(),
             "challenge_required": self.challenge_required,
+            "number_required": self.number.is_some(),
             "created": self.request_created_seconds,
             "expires": self.request_expires,
         })

@@ -5,34 +5,13 @@ use axum::extract::State;
 use serde_json::Value;
 use sqlx::Row;
 
+use super::ask::{Ask, New};
 use super::error::ApiError;
 use super::guard::OtpCheck;
 use super::id::Id;
 use super::objects::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
 use super::signed::Signed;
-use super::{REQUEST_LIFETIME, Server, new_id, terminals};
-
-/// How many requests of one user wait at once: more is not a person who logs in.
-const MAX_WAITING: i64 = 5;
-/// How many are made for one user within ten minutes, whatever became of them: a phone that keeps asking wears its
-/// owner out.
-const MAX_RECENT: i64 = 30;
-const RECENT: i64 = 600;
-
-/// What is known of a request before it is made.
-struct New<'a> {
-    user: &'a str,
-    pairing: Option<&'a str>,
-    terminal: &'a str,
-    discriminator: &'a str,
-    action: &'a str,
-    state: &'static str,
-    automated: bool,
-    totp_valid: bool,
-    reason: &'a str,
-    automation_allowed: bool,
-    challenge_required: bool,
-}
+use super::{Server, terminals};
 
 impl Server {
     pub(super) async fn request(&self, requester: &str, id: &str) -> Result<Option<RequestRow>, ApiError> {
@@ -47,62 +26,6 @@ impl Server {
 
     async fn answer_request(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
         Ok(Json(self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?.json()))
-    }
-
-    /// Makes a request, in one statement that counts those that there are.
-    async fn new_request(&self, new: New<'_>) -> Result<String, ApiError> {
-        let (id, now) = (new_id(), self.now_i64()?);
-        let made = sqlx::query(
-            "INSERT INTO requests (id, user_id, pairing_id, terminal_id, action_id, state, automated, totp_valid, reason,
-                automation_allowed, challenge_required, expires, created, modified, discriminator)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14
-             WHERE ?6 <> 'pending' OR (
-                (SELECT count(*) FROM requests WHERE user_id = ?2 AND state = 'pending' AND expires > ?13) < ?15
-                AND (SELECT count(*) FROM requests WHERE user_id = ?2 AND created > ?16) < ?17)",
-        )
-        .bind(&id)
-        .bind(new.user)
-        .bind(new.pairing)
-        .bind(new.terminal)
-        .bind(new.action)
-        .bind(new.state)
-        .bind(new.automated)
-        .bind(new.totp_valid)
-        .bind(new.reason)
-        .bind(new.automation_allowed)
-        .bind(new.challenge_required)
-        .bind(now.saturating_add(REQUEST_LIFETIME.cast_signed()))
-        .bind(now)
-        .bind(new.discriminator)
-        .bind(MAX_WAITING)
-        .bind(now.saturating_sub(RECENT))
-        .bind(MAX_RECENT)
-        .execute(self.pool())
-        .await?
-        .rows_affected();
-        if made == 0 {
-            return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
-        }
-        Ok(id)
-    }
-
-    async fn action_named(&self, requester: &str, name: &str) -> Result<String, ApiError> {
-        let id = sqlx::query_scalar(
-            "INSERT INTO actions (id, requester_id, name, created) VALUES (?, ?, ?, ?)
-             ON CONFLICT (requester_id, name) DO UPDATE SET name = name RETURNING id",
-        );
-        let id = id.bind(new_id()).bind(requester).bind(name).bind(self.now_i64()?);
-        id.fetch_all(self.pool()).await?.pop().ok_or(ApiError::NOT_FOUND)
-    }
-
-    /// What a rule of the user's phone answers by itself.
-    async fn automation(&self, pairing: &str, terminal: &str, action: &str) -> Result<Option<bool>, ApiError> {
-        let rule = sqlx::query_scalar(
-            "SELECT m.allow FROM automations m JOIN terminals t ON t.id = m.terminal_id
-             WHERE m.pairing_id = ? AND m.terminal_id = ? AND m.action_id = ? AND t.discriminator <> ''
-                AND m.terminal_name = t.name",
-        );
-        Ok(rule.bind(pairing).bind(terminal).bind(action).fetch_optional(self.pool()).await?)
     }
 
     /// Decides a request that still waits, in one statement: of two answers the first stands. Says whether this is it.
@@ -170,51 +93,6 @@ impl Server {
     }
 }
 
-/// A question to a person's phone.
-pub(super) struct Ask<'a> {
-    pub(super) requester: &'a str,
-    pub(super) user: &'a str,
-    pub(super) pairing: &'a str,
-    pub(super) device: Option<&'a str>,
-    pub(super) terminal_name: &'a str,
-    pub(super) discriminator: &'a str,
-    pub(super) action: &'a str,
-    pub(super) automation_allowed: bool,
-    pub(super) challenge_required: bool,
-}
-
-impl Server {
-    /// Makes a request that waits for the phone, or is answered by what was automated on it. Returns its id.
-    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<String, ApiError> {
-        self.refuse_if_locked(ask.user).await?;
-        let terminal = self.terminal_of(ask.user, ask.terminal_name, ask.discriminator).await?;
-        let action = self.action_named(ask.requester, ask.action).await?;
-        let mut new = New {
-            user: ask.user,
-            pairing: Some(ask.pairing),
-            terminal: &terminal,
-            discriminator: ask.discriminator,
-            action: &action,
-            state: "pending",
-            automated: false,
-            totp_valid: false,
-            reason: "",
-            automation_allowed: ask.automation_allowed,
-            challenge_required: ask.challenge_required,
-        };
-        if ask.automation_allowed
-            && !ask.challenge_required
-            && let Some(allow) = self.automation(ask.pairing, &terminal, &action).await?
-        {
-            (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
-            return self.new_request(new).await;
-        }
-        let id = self.new_request(new).await?;
-        self.notify(ask.device);
-        Ok(id)
-    }
-}
-
 /// Whom a request is for.
 struct Subject {
     user: String,
@@ -245,6 +123,7 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
     let action = params.get(&["action_name", "action"])?.unwrap_or("log in");
     let automation_allowed = params.flag(&["automation_allowed"])?.unwrap_or(true);
     let challenge_required = params.flag(&["challenge_required"])?.unwrap_or(false);
+    let number_matching = params.flag(&["number_matching"])?.unwrap_or(false);
 
     if let Some(otp) = otp {
         // Where a user was named, any phone of theirs will do.
@@ -267,6 +146,7 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
             reason,
             automation_allowed,
             challenge_required,
+            number: None,
         };
         let id = server.new_request(new).await?;
         return server.answer_request(&call.requester_id, &id).await;
@@ -282,6 +162,7 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
         action,
         automation_allowed,
         challenge_required,
+        number_matching,
     };
     let id = server.ask(&ask).await?;
     server.answer_request(&call.requester_id, &id).await

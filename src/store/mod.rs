@@ -22,7 +22,9 @@ use std::time::Duration;
 
 pub use self::failures::Failures;
 pub use self::memory::{MemoryStore, StoreFull};
-pub use self::push::{BeginPush, FoundPush, InvalidPushBudget, NewPush, PushBudget, PushEnd, PushStore, Ticket};
+pub use self::push::{
+    AskedPush, BeginPush, FoundPush, InvalidPushBudget, NewPush, PushBudget, PushEnd, PushStore, Ticket,
+};
 pub use self::pushes::{OpenPush, Pushes};
 #[cfg(feature = "redis")]
 pub use self::redis::{InvalidPrefix, RedisError, RedisStore};

@@ -52,7 +52,7 @@ pub trait PushStore: Send + Sync + 'static {
     fn find_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, Self::Error>> + Send;
@@ -66,7 +66,7 @@ pub trait PushStore: Send + Sync + 'static {
     fn redeem_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, Self::Error>> + Send;
@@ -118,21 +118,21 @@ impl<S: PushStore> PushStore for Arc<S> {
     fn find_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, S::Error>> + Send {
-        S::find_push(self, user, ticket, throttle, now)
+        S::find_push(self, user, push, throttle, now)
     }
 
     fn redeem_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, S::Error>> + Send {
-        S::redeem_push(self, user, ticket, throttle, now)
+        S::redeem_push(self, user, push, throttle, now)
     }
 
     fn end_push(
@@ -197,6 +197,26 @@ impl NewPush {
     pub fn new(ticket: Ticket, about: [u8; 32]) -> Self {
         let (starting_for, lifetime) = (Duration::from_secs(30), Duration::from_secs(120));
         Self { ticket, about, joins: true, budget: PushBudget::default(), starting_for, lifetime }
+    }
+}
+
+/// An approval that was asked for: what must be the same of it when it is redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AskedPush {
+    /// Its name.
+    pub ticket: Ticket,
+    /// What it is about, and from where.
+    pub about: [u8; 32],
+    /// The verifier's name of it.
+    pub id: ApprovalId,
+}
+
+impl AskedPush {
+    /// One that was begun with this ticket, about this, and is known to the verifier by this id.
+    #[must_use]
+    pub fn new(ticket: Ticket, about: [u8; 32], id: ApprovalId) -> Self {
+        Self { ticket, about, id }
     }
 }
 
@@ -296,9 +316,9 @@ pub enum PushEnd {
     Asked,
     /// The phone was not asked. It does not count.
     NotAsked,
-    /// Nobody knows whether the phone was asked. It does not count, so that a backend that is down takes nothing from
-    /// its users; but its place stays taken for as long as it was given to ask in, so that a backend that asks and then
-    /// fails does not have the phone ring without end.
+    /// Nobody knows whether the phone was asked. Four of these count for one, so that a backend that is down takes little
+    /// from its users; and the place stays taken for as long as it was given to ask in, so that a backend that asks and
+    /// then fails does not have the phone ring without end.
     Uncertain,
 }
 

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use super::{BeginPush, NewPush, PushBudget, PushEnd, Ticket};
+use super::{AskedPush, BeginPush, NewPush, PushBudget, PushEnd, Ticket};
 use crate::ApprovalId;
+
+/// So many of which nobody knows whether the phone was asked count for one.
+const UNCERTAIN_FOR_ONE: u32 = 4;
 
 /// The questions to the phone of one user, and the rules by which they are counted.
 ///
@@ -13,6 +16,8 @@ use crate::ApprovalId;
 pub struct Pushes {
     /// How many there were since the last success.
     pub count: u32,
+    /// How many there were of which nobody knows whether the phone was asked.
+    pub uncertain: u32,
     /// When the last one began.
     pub last: Duration,
     /// The one that is waited for.
@@ -44,14 +49,15 @@ impl OpenPush {
 impl Pushes {
     /// Those that are kept by a store.
     #[must_use]
-    pub fn new(count: u32, last: Duration, open: Option<OpenPush>) -> Self {
-        Self { count, last, open }
+    pub fn new(count: u32, uncertain: u32, last: Duration, open: Option<OpenPush>) -> Self {
+        Self { count, uncertain, last, open }
     }
 
     /// Takes the place for a new one, unless one is open or the budget is spent.
     pub fn begin(&mut self, new: &NewPush, now: Duration) -> BeginPush {
-        self.forget_expired(now);
+        self.open.take_if(|open| open.until <= now);
         // A clock that was set back must not make a wait longer than any wait is.
+        self.last = self.last.min(now);
         let longest = now.saturating_add(new.lifetime);
         if let Some(open) = &mut self.open {
             open.until = open.until.min(longest);
@@ -62,10 +68,10 @@ impl Pushes {
                 _ => BeginPush::AlreadyPending { retry_after: open.until.saturating_sub(now) },
             };
         }
-        if now.saturating_sub(self.last.min(now)) > new.budget.forget_after() {
-            self.count = 0;
+        if now.saturating_sub(self.last) > new.budget.forget_after() {
+            (self.count, self.uncertain) = (0, 0);
         }
-        if self.count >= new.budget.pushes() {
+        if self.count.saturating_add(self.uncertain / UNCERTAIN_FOR_ONE) >= new.budget.pushes() {
             return BeginPush::BudgetSpent;
         }
         self.count += 1;
@@ -88,10 +94,13 @@ impl Pushes {
         }
     }
 
-    /// Whether this one is waited for.
+    /// Whether this one is waited for, under this name and for this request.
     #[must_use]
-    pub fn is_open(&self, ticket: Ticket, now: Duration) -> bool {
-        self.open.as_ref().is_some_and(|open| open.ticket == ticket && open.id.is_some() && open.until > now)
+    pub fn is_open(&self, push: &AskedPush, now: Duration) -> bool {
+        let AskedPush { ticket, about, id } = push;
+        self.open.as_ref().is_some_and(|open| {
+            open.ticket == *ticket && open.about == *about && open.id.as_ref() == Some(id) && open.until > now
+        })
     }
 
     /// Ends this one, if it is waited for.
@@ -102,7 +111,9 @@ impl Pushes {
         if end != PushEnd::Asked {
             self.count = self.count.saturating_sub(1);
         }
-        if end != PushEnd::Uncertain {
+        if end == PushEnd::Uncertain {
+            self.uncertain = self.uncertain.saturating_add(1);
+        } else {
             self.open = None;
         }
     }
@@ -111,11 +122,7 @@ impl Pushes {
     #[must_use]
     pub fn is_over(&self, now: Duration) -> bool {
         let closed = self.open.as_ref().is_none_or(|open| open.until <= now);
-        closed && (self.count == 0 || now.saturating_sub(self.last) > PushBudget::LONGEST)
-    }
-
-    fn forget_expired(&mut self, now: Duration) {
-        self.open.take_if(|open| open.until <= now);
+        closed && (self.count == 0 && self.uncertain == 0 || now.saturating_sub(self.last) > PushBudget::LONGEST)
     }
 }
 
@@ -142,16 +149,20 @@ mod tests {
         // While the call is under way nobody can join: there is no id yet.
         let busy = BeginPush::AlreadyPending { retry_after: first.starting_for };
         assert_eq!(pushes.begin(&second, NOW), busy);
-        assert!(!pushes.is_open(first.ticket, NOW));
+        let asked = |push: &NewPush, name| AskedPush::new(push.ticket, push.about, id(name));
+        assert!(!pushes.is_open(&asked(&first, "a"), NOW));
         assert!(!pushes.asked(second.ticket, &id("x"), NOW + first.lifetime));
         assert!(pushes.asked(first.ticket, &id("a"), NOW + first.lifetime));
-        assert!(pushes.is_open(first.ticket, NOW) && !pushes.is_open(second.ticket, NOW));
+        assert!(pushes.is_open(&asked(&first, "a"), NOW) && !pushes.is_open(&asked(&second, "a"), NOW));
+        // Not under another name, and not for another request: a challenge that somebody has made opens nothing.
+        assert!(!pushes.is_open(&asked(&first, "b"), NOW));
+        assert!(!pushes.is_open(&asked(&NewPush { about: [8; 32], ..new(1) }, "a"), NOW));
         let until = NOW + first.lifetime;
         assert_eq!(pushes.begin(&second, NOW), BeginPush::Join { ticket: first.ticket, id: id("a"), until });
         for other in [NewPush { about: [8; 32], ..new(2) }, NewPush { joins: false, ..new(2) }] {
             assert_eq!(pushes.begin(&other, NOW), BeginPush::AlreadyPending { retry_after: first.lifetime });
         }
-        assert!(!pushes.is_open(first.ticket, until));
+        assert!(!pushes.is_open(&asked(&first, "a"), until));
         assert_eq!(pushes.begin(&second, until), BeginPush::Begun);
         pushes.end(first.ticket, PushEnd::Asked);
         assert!(pushes.open.is_some(), "it is no longer the first one's to end");
@@ -182,7 +193,16 @@ mod tests {
         let later = NOW + hour + SECOND + new(3).starting_for;
         assert_eq!(pushes.begin(&new(4), later), BeginPush::Begun);
         pushes.end(new(4).ticket, PushEnd::NotAsked);
-        assert!(pushes.is_over(NOW + hour + SECOND));
+        // But not without end.
+        for ticket in 5..12 {
+            let now = later + Duration::from_secs(30 * u64::from(ticket));
+            assert_eq!(pushes.begin(&new(ticket), now), BeginPush::Begun, "{ticket}");
+            pushes.end(new(ticket).ticket, PushEnd::Uncertain);
+        }
+        let now = later + Duration::from_secs(30 * 12);
+        assert_eq!(pushes.begin(&new(12), now), BeginPush::BudgetSpent);
+        assert!(!pushes.is_over(now) && pushes.is_over(now + PushBudget::LONGEST));
+        assert_eq!(pushes.begin(&new(12), now + hour), BeginPush::Begun);
     }
 
     #[test]
@@ -192,5 +212,10 @@ mod tests {
         assert_eq!(pushes.begin(&new(2), Duration::ZERO), BeginPush::AlreadyPending { retry_after: new(2).lifetime });
         assert_eq!(pushes.begin(&new(2), new(2).lifetime), BeginPush::Begun);
         assert!(pushes.is_over(Duration::MAX));
+        // A budget that was spent while the clock stood ahead is not spent for as long.
+        let mut pushes = Pushes::new(100, 0, Duration::MAX, None);
+        assert_eq!(pushes.begin(&new(1), NOW), BeginPush::BudgetSpent);
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(pushes.begin(&new(1), NOW + day + SECOND), BeginPush::Begun);
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::block_on as run;
 use super::conformance::{NOW, admit, at_once, s, user};
-use crate::store::{Admission, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket};
+use crate::store::{
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
+};
 use crate::{ApprovalId, BoxError};
 
 #[must_use]
@@ -20,6 +22,12 @@ fn id(text: &str) -> ApprovalId {
     ApprovalId::new(text).unwrap()
 }
 
+/// The push of [`ticket`], as [`keep`] has it remembered.
+#[must_use]
+pub fn asked(number: u8) -> AskedPush {
+    AskedPush::new(ticket(number), [7; 32], id("question"))
+}
+
 fn ok<T, E: Into<BoxError>>(result: Result<T, E>) -> T {
     result.map_err(Into::into).unwrap()
 }
@@ -33,11 +41,11 @@ pub fn keep<S: PushStore>(store: &S, name: &str, number: u8, until: u64) -> bool
 }
 
 fn find<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
-    ok(run(store.find_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+    ok(run(store.find_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
 pub fn redeem<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
-    ok(run(store.redeem_push(&user(name), ticket(number), &Throttle::default(), s(now))))
+    ok(run(store.redeem_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
 fn end<S: PushStore>(store: &S, name: &str, number: u8, how: PushEnd) {
@@ -56,6 +64,11 @@ pub fn it_is_redeemed_once<S: PushStore + Store>(store: &S) {
     assert_eq!(find(store, "alice", 1, NOW), FoundPush::Open);
     for (name, number) in [("alice", 2), ("bob", 1), ("Alice", 1)] {
         assert_eq!(redeem(store, name, number, NOW), FoundPush::Unknown);
+    }
+    // Nor for another request, or under another name of the verifier's: whoever makes up a challenge opens nothing.
+    for push in [AskedPush { about: [8; 32], ..asked(1) }, AskedPush { id: id("another"), ..asked(1) }] {
+        assert_eq!(ok(run(store.find_push(&user("alice"), &push, &Throttle::default(), s(NOW)))), FoundPush::Unknown);
+        assert_eq!(ok(run(store.redeem_push(&user("alice"), &push, &Throttle::default(), s(NOW)))), FoundPush::Unknown);
     }
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Open);
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
@@ -120,13 +133,27 @@ pub fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: &S) {
         assert_eq!(begin(store, "alice", &new(number), NOW), BeginPush::Begun);
         end(store, "alice", number, PushEnd::NotAsked);
     }
-    // Nor is what may not have; but its place stays taken for a while.
+    // What may not have counts for a quarter, and its place stays taken for a while.
+    ok(run(store.clear_pushes(&user("alice"))));
     for number in 140..160 {
         let now = NOW + u64::from(number) * 30;
         assert_eq!(begin(store, "alice", &new(number), now), BeginPush::Begun);
         end(store, "alice", number, PushEnd::Uncertain);
         assert_eq!(begin(store, "alice", &new(200), now), BeginPush::AlreadyPending { retry_after: s(30) });
     }
+    assert_eq!(begin(store, "alice", &new(200), NOW + 160 * 30), BeginPush::BudgetSpent);
+}
+
+pub fn a_clock_that_jumped_spends_no_budget_for_ever<S: PushStore + Store>(store: &S) {
+    let ahead = NOW + 1_000_000_000;
+    for number in 0..5 {
+        open(store, "alice", number, ahead);
+        end(store, "alice", number, PushEnd::Asked);
+    }
+    assert_eq!(begin(store, "alice", &new(10), NOW), BeginPush::BudgetSpent);
+    let day = 24 * 3600;
+    assert_eq!(begin(store, "alice", &new(10), NOW + day), BeginPush::BudgetSpent);
+    assert_eq!(begin(store, "alice", &new(10), NOW + day + 1), BeginPush::Begun);
 }
 
 pub fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
@@ -194,7 +221,7 @@ macro_rules! __push_store_conformance {
     ($name:ident, $make:expr $(,)?) => {
         $crate::__store_conformance!(@tests $name, pushes, $make;
             it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
-            a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
+            a_clock_that_jumped_spends_no_budget_for_ever, a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
             names_of_any_text_are_told_apart,
         );
     };

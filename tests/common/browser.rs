@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a page may take to become what a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
-const FLAGS: [&str; 9] = [
+pub const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Drivers of one test process at once: more only wait for each other.
+static DRIVERS: Semaphore = Semaphore::const_new(2);
+const FLAGS: [&str; 10] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -23,8 +27,15 @@ const FLAGS: [&str; 9] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=800,700",
+    "--disable-dev-shm-usage",
+    // Names of tests are this machine, and the others nowhere.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 ];
+
+/// Whether there is a browser; without one the test says so and is over.
+pub fn have_browser() -> bool {
+    super::have(&["chromium", "chromedriver"])
+}
 
 /// A chromedriver and the browsers that it has started. They end with it.
 pub struct Browser {
@@ -32,14 +43,27 @@ pub struct Browser {
     address: String,
     folder: PathBuf,
     windows: AtomicUsize,
+    _place: SemaphorePermit<'static>,
+}
+
+/// How a window is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub scripts: bool,
+    pub dark: bool,
+    /// 320 pixels, the narrowest that pages must work in (WCAG 1.4.10).
+    pub narrow: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { scripts: true, dark: false, narrow: false }
+    }
 }
 
 impl Browser {
-    /// None, and a message, where there is no browser.
-    pub async fn start() -> Option<Self> {
-        if !super::have(&["chromium", "chromedriver"]) {
-            return None;
-        }
+    pub async fn start() -> Self {
+        let place = DRIVERS.acquire().await.unwrap();
         // In a group of their own: a browser outlives a driver that is killed.
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -59,23 +83,41 @@ impl Browser {
         // What is printed later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{}", driver.id()));
-        Some(Self { driver, address: format!("http://127.0.0.1:{port}"), folder, windows: AtomicUsize::new(0) })
+        let address = format!("http://127.0.0.1:{port}");
+        Self { driver, address, folder, windows: AtomicUsize::new(0), _place: place }
     }
 
     /// A browser with an empty profile.
     pub async fn window(&self) -> Client {
-        self.window_with(&[], json!({})).await
+        self.window_as(Look::default()).await
     }
 
-    /// The same, with these flags and preferences besides.
+    pub async fn window_as(&self, look: Look) -> Client {
+        let mut flags = vec!["--window-size=1000,900"];
+        if look.dark {
+            flags.push("--blink-settings=preferredColorScheme=0");
+        }
+        let mut options = json!({});
+        if !look.scripts {
+            options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        }
+        if look.narrow {
+            options["mobileEmulation"] =
+                json!({ "deviceMetrics": { "width": 320, "height": 720, "pixelRatio": 2.0, "touch": false } });
+        }
+        self.open(&flags, options).await
+    }
+
+    /// One with these flags and preferences besides.
     pub async fn window_with(&self, flags: &[&str], preferences: Value) -> Client {
+        self.open(&[&["--window-size=800,700"], flags].concat(), json!({ "prefs": preferences })).await
+    }
+
+    async fn open(&self, flags: &[&str], mut options: Value) -> Client {
         let profile = self.folder.join(self.windows.fetch_add(1, Ordering::SeqCst).to_string());
         let profile = format!("--user-data-dir={}", profile.display());
-        let flags: Vec<&str> = FLAGS.iter().chain(flags).copied().chain([profile.as_str()]).collect();
-        let capabilities = json!({
-            "goog:chromeOptions": { "args": flags, "prefs": preferences },
-            "goog:loggingPrefs": { "browser": "ALL" },
-        });
+        options["args"] = FLAGS.iter().chain(flags).copied().chain([profile.as_str()]).collect();
+        let capabilities = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let Value::Object(capabilities) = capabilities else { unreachable!() };
         ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities)
@@ -86,9 +128,14 @@ impl Browser {
 
     /// What the browser has logged since it was asked last: violated policies, failed loads, messages of scripts.
     pub async fn log(&self, window: &Client) -> Vec<String> {
-        let answer = self.command(window, "se/log", json!({ "type": "browser" })).await;
-        let entries = answer["value"].as_array().unwrap();
+        let entries = self.command(window, "se/log", json!({ "type": "browser" })).await;
+        let entries = entries.as_array().unwrap();
         entries.iter().map(|entry| format!("{} {}", entry["level"], entry["message"].as_str().unwrap())).collect()
+    }
+
+    /// A command of the DevTools protocol.
+    pub async fn devtools(&self, window: &Client, command: &str, parameters: Value) -> Value {
+        self.command(window, "goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
     /// A command that WebDriver's standard does not know.
@@ -96,7 +143,9 @@ impl Browser {
         let session = window.session_id().await.unwrap().unwrap();
         let url = format!("{}/session/{session}/{path}", self.address);
         let answer = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
-        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert!(answer["value"].get("error").is_none(), "{path}: {answer}");
+        answer["value"].clone()
     }
 }
 
@@ -109,44 +158,89 @@ impl Drop for Browser {
 }
 
 /// Looks again until there is something, and says what was looked for when there is not in time.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(window: &Client, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        if Instant::now() > deadline {
+            let place = window.current_url().await.map(|url| url.to_string());
+            let page = window.source().await.unwrap_or_default();
+            panic!("waited in vain for {what}\nat {place:?}\n{page}");
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Waits until this expression of JavaScript is true.
+pub async fn holds(window: &Client, condition: &str) {
+    until(window, condition, async || {
+        let said = window.execute(&format!("return Boolean({condition})"), vec![]).await;
+        matches!(said, Ok(Value::Bool(true))).then_some(())
+    })
+    .await;
 }
 
 /// Waits for an element, which may be of a page that is still to come.
 pub async fn element(window: &Client, css: &str) -> Element {
-    until(css, async || window.find(Locator::Css(css)).await.ok()).await
+    until(window, css, async || window.find(Locator::Css(css)).await.ok()).await
+}
+
+/// The first element of this kind, once it is there to be seen.
+pub async fn see(window: &Client, css: &str) -> Element {
+    until(window, css, async || {
+        let element = window.find(Locator::Css(css)).await.ok()?;
+        element.is_displayed().await.ok()?.then_some(element)
+    })
+    .await
 }
 
 /// Waits until the element's text holds this one, and returns all of it.
 pub async fn text(window: &Client, css: &str, part: &str) -> String {
-    let mut last = String::new();
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
+    until(window, &format!("{part:?} in {css}"), async || {
         // Between finding and reading, the page may have changed.
-        if let Ok(element) = window.find(Locator::Css(css)).await
-            && let Ok(text) = element.text().await
-        {
-            if text.contains(part) {
-                return text;
-            }
-            last = text;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("waited in vain for {part:?} in {css}; it says {last:?}");
+        let text = window.find(Locator::Css(css)).await.ok()?.text().await.ok()?;
+        text.contains(part).then_some(text)
+    })
+    .await
 }
 
-/// Writes what the window shows to `target/screenshots/`.
-pub async fn screenshot(window: &Client, name: &str) {
+/// Waits until this text is to be read on the page.
+pub async fn read(window: &Client, part: &str) {
+    text(window, "body", part).await;
+}
+
+/// Waits until the browser is at this path.
+pub async fn at(window: &Client, path: &str) {
+    until(window, path, async || (window.current_url().await.ok()?.path() == path).then_some(())).await;
+}
+
+/// Types into a box, in place of what is in it.
+pub async fn fill(window: &Client, css: &str, text: &str) {
+    let element = see(window, css).await;
+    element.clear().await.unwrap();
+    element.send_keys(text).await.unwrap();
+}
+
+pub async fn click(window: &Client, css: &str) {
+    see(window, css).await.click().await.unwrap();
+}
+
+/// What a script says of the page.
+pub async fn ask(window: &Client, script: &str) -> Value {
+    window.execute(script, vec![]).await.unwrap()
+}
+
+/// Keeps what the window shows under `target/screenshots/`, for people to look at.
+pub async fn screenshot(window: &Client, name: &str) -> PathBuf {
+    keep(name, &window.screenshot().await.unwrap())
+}
+
+pub fn keep(name: &str, picture: &[u8]) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(format!("{name}.png")), window.screenshot().await.unwrap()).unwrap();
+    let file = folder.join(format!("{name}.png"));
+    std::fs::write(&file, picture).unwrap();
+    file
 }

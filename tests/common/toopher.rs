@@ -30,6 +30,13 @@ pub async fn json(response: Response<Body>) -> (u16, Value) {
     (status, serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{status}, and no JSON: {text:?}")))
 }
 
+pub async fn text(app: &Router, path: &str) -> (u16, String) {
+    let response = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
 /// A site that calls the server.
 #[derive(Clone)]
 pub struct Site {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ExtractError;
-use crate::Otp;
+use crate::{Challenge, Otp};
 
 /// What the fields are called, once they are decoded.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Default for FieldNames {
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) otp: Option<Otp>,
-    pub(super) challenge: Option<Box<str>>,
+    pub(super) challenge: Option<Challenge>,
     pub(super) user: Option<Box<str>>,
 }
 
@@ -40,7 +40,7 @@ impl FieldNames {
         let names = self.all();
         let mut found: [Option<Cow<'_, str>>; 3] = [None, None, None];
         for pair in form.split(|&b| b == b'&') {
-            let raw_name = raw_name(pair);
+            let raw_name = pair.split(|&b| b == b'=').next().unwrap_or_default();
             let encoded = raw_name.iter().any(|b| matches!(b, b'%' | b'+'));
             if !encoded && !names.iter().flatten().any(|field| looks_like(raw_name, field)) {
                 continue;
@@ -61,7 +61,7 @@ impl FieldNames {
         }
         Ok(Fields {
             otp: otp.map(|otp| Otp::parse(otp.as_bytes())).transpose().map_err(ExtractError::Malformed)?,
-            challenge: challenge.map(|challenge| challenge.into()),
+            challenge: challenge.map(|challenge| Challenge::new(challenge.as_bytes())),
             user: user.map(|user| user.into()),
         })
     }
@@ -77,10 +77,6 @@ impl FieldNames {
         };
         form.split(|&b| b == b'&').filter(|pair| !own(pair)).collect::<Vec<_>>().join(&b'&').into()
     }
-}
-
-fn raw_name(pair: &[u8]) -> &[u8] {
-    pair.split(|&b| b == b'=').next().unwrap_or_default()
 }
 
 /// Whether some form reader would take a field called `name` for `field`.
@@ -140,7 +136,7 @@ mod tests {
     fn challenge_and_user_stand_beside_the_otp() {
         let names = FieldNames { user: Some("username".into()), ..FieldNames::default() };
         let found = names.find(b"username=al%C3%AFce&toopher_challenge=abc&x=1").unwrap();
-        assert_eq!((found.user.as_deref(), found.challenge.as_deref()), (Some("al\u{ef}ce"), Some("abc")));
+        assert_eq!((found.user.as_deref(), found.challenge), (Some("al\u{ef}ce"), Some(Challenge::new(b"abc"))));
         for ambiguous in
             ["username=a&username=b", "toopher_challenge=a&toopher_challenge=a", "Username=a", "username[]=a"]
         {

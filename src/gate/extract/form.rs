@@ -12,10 +12,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::fields::FieldNames;
-use super::{Extract, ExtractError, Extracted, Header};
+use super::{Extract, ExtractError, Extracted, Header, one_of};
 use crate::gate::body::{Collect, ReplayBody};
 use crate::media::{self, UnreadableForm};
-use crate::{BoxError, Challenge, Otp};
+use crate::{BoxError, Otp};
 
 const DEFAULT_LIMIT: usize = 64 * 1024;
 
@@ -301,11 +301,7 @@ fn read<B, R: Rebuild<B>>(
         return Ok(Extracted::new(None, R::replay(bytes, trailers)?).with_whole_body(whole));
     };
     let found = names.find(&bytes)?;
-    let otp = match (from_header, found.otp) {
-        (Some(header), Some(form)) if header != form => return Err(ExtractError::Ambiguous),
-        (header, form) => header.or(form),
-    };
-    let challenge = found.challenge.map(|challenge| Challenge::new(challenge.as_bytes()));
+    let (otp, challenge) = (one_of(from_header, found.otp)?, found.challenge);
     // Needed only where an approval is: asked for, or fetched.
     let bindable = trailers.is_none() && (otp.is_none() || challenge.is_some());
     let whole = bindable.then(|| names.without_own(&bytes, otp.is_some() || challenge.is_some()));

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use http_body::Body;
 
-use super::{Extract, ExtractError, Extracted};
+use super::{Extract, ExtractError, Extracted, take_line};
 use crate::Otp;
 
 /// Takes the OTP from one header, `Toopher-OTP` by default. No body is read.
@@ -40,14 +40,8 @@ impl Header {
 
     /// Takes the OTP out of `headers`.
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Otp>, ExtractError> {
-        let lines = headers.get_all(&self.name).iter().count();
-        // Taken out first, so that no hook that answers a refused request logs it either.
-        let Some(line) = headers.remove(&self.name) else { return Ok(None) };
-        // Lines may have been joined on the way (RFC 9110 section 5.3).
-        if lines > 1 || line.as_bytes().contains(&b',') {
-            return Err(ExtractError::Ambiguous);
-        }
-        Otp::parse(line.as_bytes()).map(Some).map_err(ExtractError::Malformed)
+        let line = take_line(headers, &self.name)?;
+        line.map(|line| Otp::parse(line.as_bytes())).transpose().map_err(ExtractError::Malformed)
     }
 }
 

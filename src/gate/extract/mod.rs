@@ -9,6 +9,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::form::{ExtractForm, HeaderOrForm, InPlace, Rebuild, Wrapped};
 pub use self::header::Header;
@@ -100,6 +101,22 @@ impl<B> Extracted<B> {
     pub fn with_whole_body(mut self, body: Option<Bytes>) -> Self {
         self.whole = body;
         self
+    }
+}
+
+/// Takes the one line called `name` out of `headers`: of two, or of two joined on the way (RFC 9110 section 5.3), none is
+/// picked. Taken out first, so that nothing behind the gate, and no hook that answers a refused request, logs it.
+pub(super) fn take_line(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, ExtractError> {
+    let lines = headers.get_all(name).iter().count();
+    let Some(line) = headers.remove(name) else { return Ok(None) };
+    if lines > 1 || line.as_bytes().contains(&b',') { Err(ExtractError::Ambiguous) } else { Ok(Some(line)) }
+}
+
+/// What stands in a header and in a form, which must agree.
+pub(super) fn one_of<T: PartialEq>(header: Option<T>, form: Option<T>) -> Result<Option<T>, ExtractError> {
+    match (header, form) {
+        (Some(header), Some(form)) if header != form => Err(ExtractError::Ambiguous),
+        (header, form) => Ok(header.or(form)),
     }
 }
 

@@ -122,8 +122,11 @@ async fn authenticate(
     if request.request_state != "pending" {
         return Ok(Page::done(request.outcome(), Payload::of_request(session, &request)));
     }
-    let asks =
-        format!("<h1>Look at your phone</h1><p>{} asks for your approval.</p>", escaped(&session.requester_name));
+    let asks = match request.number() {
+        Some(number) => format!("<h1>Type <strong>{number}</strong> on your phone</h1>"),
+        None => "<h1>Look at your phone</h1>".into(),
+    };
+    let asks = format!("{asks}<p>{} asks for your approval.</p>", escaped(&session.requester_name));
     Ok(Page::waiting(&asks, &otp_form("otp", "Or type the code that your phone shows", "Continue", "", message)))
 }
 

@@ -3,12 +3,12 @@
 use sqlx::{FromRow, Row};
 
 use crate::server::Server;
+use crate::server::ask::Ask;
 use crate::server::error::ApiError;
 use crate::server::guard::OtpCheck;
 use crate::server::objects::PairingRow;
 use crate::server::pairings::{digest, token};
 use crate::server::params::Params;
-use crate::server::requests::Ask;
 
 /// How long a page can be used.
 const LIFETIME: i64 = 600;
@@ -40,6 +40,7 @@ pub(super) struct Session {
     action_name: String,
     automation_allowed: bool,
     pub(super) challenge_required: bool,
+    number_matching: bool,
     terminal_name: String,
     discriminator: String,
     pub(super) origin: Option<String>,
@@ -56,7 +57,7 @@ impl Session {
         sqlx::query(
             "INSERT INTO web_sessions (token_digest, user_id, kind, first_protocol, inline_pairing, session_token,
                 requester_metadata, action_name, automation_allowed, challenge_required, terminal_name, discriminator,
-                origin, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                origin, expires, number_matching) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(digest(&token))
         .bind(&user.user_id)
@@ -72,6 +73,7 @@ impl Session {
         .bind(discriminator)
         .bind(origin)
         .bind(server.now_i64()?.saturating_add(LIFETIME))
+        .bind(params.flag(&["number_matching"])?.unwrap_or(true))
         .execute(server.pool())
         .await?;
         Ok(token)
@@ -121,6 +123,7 @@ impl Session {
             action: &self.action_name,
             automation_allowed: self.automation_allowed,
             challenge_required: self.challenge_required,
+            number_matching: self.number_matching,
         };
         let id = server.ask(&ask).await?;
         // Of two that load the page at once, one's request is the page's; the other's is taken back.

@@ -63,6 +63,9 @@ impl MemoryStore {
     /// A store for at most `capacity` users with failures, and as many devices with spent steps (but at least one of
     /// each).
     ///
+    /// As many users can have approvals that are waited for, or a count of pushes since their last success; those counts
+    /// stay for 30 days unless there is a success. With more, newcomers' requests for an approval fail.
+    ///
     /// A spent step stays for 42 periods (21 minutes at 30 seconds), so the capacity bounds how many users can log in within that time.
     #[must_use]
     pub fn bounded(capacity: usize) -> Self {

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use std::time::Duration;
 
 use super::{Key, MemoryStore, Shard, StoreFull, Table};
-use crate::store::{Admission, BeginPush, FoundPush, NewPush, PushEnd, PushStore, Pushes, Throttle, Ticket};
+use crate::store::{Admission, AskedPush, BeginPush, FoundPush, NewPush, PushEnd, PushStore, Pushes, Throttle, Ticket};
 use crate::{ApprovalId, UserId};
 
 impl Table {
@@ -28,9 +28,16 @@ impl Table {
         Ok(shard.pushes.entry(key).or_default().begin(push, now))
     }
 
-    fn find_push(&self, user: &UserId, ticket: Ticket, throttle: &Throttle, now: Duration, redeem: bool) -> FoundPush {
+    fn find_push(
+        &self,
+        user: &UserId,
+        push: &AskedPush,
+        throttle: &Throttle,
+        now: Duration,
+        redeem: bool,
+    ) -> FoundPush {
         let (key, mut shard) = self.user(user);
-        if !shard.pushes.get(&key).is_some_and(|pushes| pushes.is_open(ticket, now)) {
+        if !shard.pushes.get(&key).is_some_and(|pushes| pushes.is_open(push, now)) {
             return FoundPush::Unknown;
         }
         let admission = shard.peek(&key, throttle, now);
@@ -83,21 +90,21 @@ impl PushStore for MemoryStore {
     fn find_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, StoreFull>> + Send {
-        ready(Ok(self.table.find_push(user, ticket, throttle, now, false)))
+        ready(Ok(self.table.find_push(user, push, throttle, now, false)))
     }
 
     fn redeem_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> impl Future<Output = Result<FoundPush, StoreFull>> + Send {
-        ready(Ok(self.table.find_push(user, ticket, throttle, now, true)))
+        ready(Ok(self.table.find_push(user, push, throttle, now, true)))
     }
 
     fn end_push(

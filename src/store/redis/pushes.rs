@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::call::{Call, admission, millis, only, text};
 use super::{RedisError, RedisStore};
-use crate::store::{BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Throttle, Ticket};
+use crate::store::{AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Throttle, Ticket};
 use crate::{ApprovalId, UserId};
 
 fn hex(ticket: Ticket) -> String {
@@ -41,8 +41,14 @@ fn found(word: &str, rest: &[Value]) -> Option<FoundPush> {
 }
 
 impl RedisStore {
-    fn looking(&self, verb: &'static str, user: &UserId, ticket: Ticket, throttle: &Throttle, now: Duration) -> Call {
-        self.verb(verb, user).throttle(throttle).now(now).text(hex(ticket))
+    fn looking(&self, verb: &'static str, user: &UserId, push: &AskedPush, throttle: &Throttle, now: Duration) -> Call {
+        self.verb(verb, user)
+            .throttle(throttle)
+            .now(now)
+            .text(hex(push.ticket))
+            .text(HEXLOWER.encode(&push.about))
+            .text(push.id.as_str())
+            .until(PushBudget::LONGEST)
     }
 }
 
@@ -90,26 +96,30 @@ impl PushStore for RedisStore {
     async fn find_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> Result<FoundPush, RedisError> {
-        self.run(self.looking("find", user, ticket, throttle, now), found).await
+        self.run(self.looking("find", user, push, throttle, now), found).await
     }
 
     async fn redeem_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> Result<FoundPush, RedisError> {
-        self.run(self.looking("redeem", user, ticket, throttle, now), found).await
+        self.run(self.looking("redeem", user, push, throttle, now), found).await
     }
 
     async fn end_push(&self, user: &UserId, ticket: Ticket, end: PushEnd) -> Result<(), RedisError> {
-        let (counts, frees) = (end == PushEnd::Asked, end != PushEnd::Uncertain);
-        let call = self.verb("ended", user).text(hex(ticket)).flag(counts).flag(frees).until(PushBudget::LONGEST);
+        let how = match end {
+            PushEnd::Asked => "asked",
+            PushEnd::NotAsked => "not_asked",
+            PushEnd::Uncertain => "uncertain",
+        };
+        let call = self.verb("ended", user).text(hex(ticket)).text(how).until(PushBudget::LONGEST);
         self.run(call, |word, rest| only("ended", word, rest)).await
     }
 

@@ -92,6 +92,15 @@ local function attempt(failures, throttle, now)
     return 'admitted'
 end
 
+-- What an attempt would be told now is asked of these; they are not written back.
+local function peek_failures(throttle)
+    local failures = read_failures()
+    if not failures.none and not failures.locked_out then
+        heal(KEYS[1], throttle.forget_after)
+    end
+    return failures
+end
+
 -- Steps are as wide as a u64, and compared in halves, which are exact.
 local function below(a, b)
     local high_a, high_b = tonumber(string.sub(a, 1, 10)), tonumber(string.sub(b, 1, 10))
@@ -101,33 +110,40 @@ local function below(a, b)
     return tonumber(string.sub(a, 11)) < tonumber(string.sub(b, 11))
 end
 
+-- So many of which nobody knows whether the phone was asked count for one.
+local UNCERTAIN_FOR_ONE = 4
+
 local function read_pushes()
     local value = redis.call('GET', KEYS[2])
     if not value then
-        return { count = 0, last = 0 }
+        return { count = 0, uncertain = 0, last = 0 }
     end
-    local count, last = string.match(value, '^(%d+) (%d+)$')
-    if count then
-        return { count = tonumber(count), last = tonumber(last) }
-    end
-    local count, last, over_at, ticket, about, id = string.match(value, '^(%d+) (%d+) (%d+) (%x+) (%x+) (.*)$')
-    if not count or #ticket ~= 32 or #about ~= 64 then
+    local count, uncertain, last, rest = string.match(value, '^(%d+) (%d+) (%d+)(.*)$')
+    if not count then
         error('pushes that cannot be read')
     end
-    -- Without an id while the call that asks is under way.
-    local open = { over_at = tonumber(over_at), ticket = ticket, about = about, id = id }
-    return { count = tonumber(count), last = tonumber(last), open = open }
+    local pushes = { count = tonumber(count), uncertain = tonumber(uncertain), last = tonumber(last) }
+    if rest ~= '' then
+        local over_at, ticket, about, id = string.match(rest, '^ (%d+) (%x+) (%x+) (.*)$')
+        if not over_at or #ticket ~= 32 or #about ~= 64 then
+            error('pushes that cannot be read')
+        end
+        -- Without an id while the call that asks is under way.
+        pushes.open = { over_at = tonumber(over_at), ticket = ticket, about = about, id = id }
+    end
+    return pushes
 end
 local function write_pushes(pushes, expiry)
-    local value, open = whole(pushes.count) .. ' ' .. whole(pushes.last), pushes.open
+    local value, open = whole(pushes.count) .. ' ' .. whole(pushes.uncertain) .. ' ' .. whole(pushes.last), pushes.open
     if open then
         value = value .. ' ' .. whole(open.over_at) .. ' ' .. open.ticket .. ' ' .. open.about .. ' ' .. open.id
     end
     put(KEYS[2], value, expiry)
 end
-local function is_open(pushes, ticket, now)
+-- An id that is asked for is never empty.
+local function is_open(pushes, ticket, about, id, now)
     local open = pushes.open
-    return open and open.ticket == ticket and open.id ~= '' and open.over_at > now
+    return open and open.ticket == ticket and open.about == about and open.id == id and open.over_at > now
 end
 
 local verbs = {}
@@ -181,16 +197,17 @@ end
 
 function verbs.begin()
     local throttle, now = read_throttle(), number()
-    local word, wait = attempt(read_failures(), throttle, now)
+    local word, wait = attempt(peek_failures(throttle), throttle, now)
     if word ~= 'admitted' then
         return answer(word, wait)
     end
     local ticket, about, joins = text(), text(), text() == '1'
     local budget, forget_after, starting_for, lifetime, expiry = number(), number(), number(), number(), number()
     local pushes = read_pushes()
+    -- A clock that was set back must not make a wait longer than any wait is.
+    pushes.last = math.min(pushes.last, now)
     local open = pushes.open
     if open and open.over_at > now then
-        -- A clock that was set back must not make a wait longer than any wait is.
         open.over_at = math.min(open.over_at, now + lifetime)
         write_pushes(pushes, expiry)
         if open.id ~= '' and joins and open.about == about then
@@ -200,9 +217,9 @@ function verbs.begin()
     end
     pushes.open = nil
     if now - pushes.last > forget_after then
-        pushes.count = 0
+        pushes.count, pushes.uncertain = 0, 0
     end
-    if pushes.count >= budget then
+    if pushes.count + math.floor(pushes.uncertain / UNCERTAIN_FOR_ONE) >= budget then
         write_pushes(pushes, expiry)
         return answer('budget_spent')
     end
@@ -226,11 +243,13 @@ function verbs.keep()
 end
 
 function verbs.find()
-    local throttle, now, ticket = read_throttle(), number(), text()
-    if not is_open(read_pushes(), ticket, now) then
+    local throttle, now, ticket, about, id, expiry = read_throttle(), number(), text(), text(), text(), number()
+    local pushes = read_pushes()
+    heal(KEYS[2], expiry)
+    if not is_open(pushes, ticket, about, id, now) then
         return answer('unknown')
     end
-    local word, wait = attempt(read_failures(), throttle, now)
+    local word, wait = attempt(peek_failures(throttle), throttle, now)
     if word ~= 'admitted' then
         return answer(word, wait)
     end
@@ -247,19 +266,21 @@ end
 
 -- `ended` is the verb: `end` is a word of the language.
 function verbs.ended()
-    local ticket, counts, frees, expiry = text(), text() == '1', text() == '1', number()
+    local ticket, how, expiry = text(), text(), number()
     local pushes = read_pushes()
     if not pushes.open or pushes.open.ticket ~= ticket then
         heal(KEYS[2], expiry)
         return answer('ended')
     end
-    if not counts then
+    if how ~= 'asked' then
         pushes.count = math.max(pushes.count - 1, 0)
     end
-    if frees then
+    if how == 'uncertain' then
+        pushes.uncertain = pushes.uncertain + 1
+    else
         pushes.open = nil
     end
-    if pushes.count == 0 and not pushes.open then
+    if pushes.count == 0 and pushes.uncertain == 0 and not pushes.open then
         redis.call('DEL', KEYS[2])
     else
         write_pushes(pushes, expiry)

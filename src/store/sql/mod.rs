@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::{Admission, Failures, Spend, Store, Throttle};
 use crate::UserId;
@@ -69,11 +69,7 @@ impl SqliteStore {
     async fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Failures) -> T) -> Result<T, sqlx::Error> {
         // Takes the write lock at once: what is read here is what is written upon.
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?")
-            .bind(user.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let mut failures = read(row)?;
+        let mut failures = failures(&mut *transaction, user).await?;
         let outcome = change(&mut failures);
         sqlx::query(
             "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES (?, ?, ?, ?, ?)
@@ -99,11 +95,7 @@ impl SqliteStore {
         throttle: &Throttle,
         now: Duration,
     ) -> Result<Admission, sqlx::Error> {
-        let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?")
-            .bind(user.as_str())
-            .fetch_optional(&self.database.pool)
-            .await?;
-        Ok(read(row)?.attempt(throttle, now))
+        Ok(failures(&self.database.pool, user).await?.attempt(throttle, now))
     }
 
     async fn spend(
@@ -182,7 +174,9 @@ impl std::error::Error for SqliteError {
     }
 }
 
-fn read(row: Option<SqliteRow>) -> Result<Failures, sqlx::Error> {
+async fn failures(executor: impl SqliteExecutor<'_>, user: &UserId) -> Result<Failures, sqlx::Error> {
+    let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?");
+    let row = row.bind(user.as_str()).fetch_optional(executor).await?;
     let Some(row) = row else { return Ok(Failures::default()) };
     Ok(Failures {
         count: row.try_get("count")?,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{SqliteError, SqliteStore, from_millis, millis, read};
-use crate::store::{Admission, BeginPush, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, Throttle, Ticket};
+use super::{SqliteError, SqliteStore, failures, from_millis, millis};
+use crate::store::{
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, Throttle, Ticket,
+};
 use crate::{ApprovalId, UserId};
 
 impl SqliteStore {
@@ -22,12 +24,9 @@ impl SqliteStore {
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         let admission = match throttle {
             None => Admission::Admitted,
-            Some((throttle, now)) => failures(&mut transaction, user).await?.attempt(throttle, now),
+            Some((throttle, now)) => failures(&mut *transaction, user).await?.attempt(throttle, now),
         };
-        let row = sqlx::query("SELECT count, last, ticket, about, approval, until FROM pushes WHERE user_name = ?")
-            .bind(user.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let row = sqlx::query(SELECT).bind(user.as_str()).fetch_optional(&mut *transaction).await?;
         let mut pushes = row.as_ref().map_or_else(|| Ok(Pushes::default()), read_pushes)?;
         let (outcome, after) = change(&mut pushes, admission);
         match after {
@@ -44,6 +43,8 @@ impl SqliteStore {
     }
 }
 
+const SELECT: &str = "SELECT count, uncertain, last, ticket, about, approval, until FROM pushes WHERE user_name = ?";
+
 /// What becomes of the row.
 enum After {
     Nothing,
@@ -51,23 +52,17 @@ enum After {
     Success,
 }
 
-async fn failures(
-    transaction: &mut Transaction<'_, Sqlite>,
-    user: &UserId,
-) -> Result<crate::store::Failures, sqlx::Error> {
-    let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?");
-    read(row.bind(user.as_str()).fetch_optional(&mut **transaction).await?)
-}
-
 async fn write(transaction: &mut Transaction<'_, Sqlite>, user: &UserId, pushes: &Pushes) -> Result<(), sqlx::Error> {
     let open = pushes.open.as_ref();
     let written = sqlx::query(
-        "INSERT INTO pushes (user_name, count, last, ticket, about, approval, until) VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, last = excluded.last, ticket = excluded.ticket,
+        "INSERT INTO pushes (user_name, count, uncertain, last, ticket, about, approval, until)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, uncertain = excluded.uncertain, last = excluded.last, ticket = excluded.ticket,
             about = excluded.about, approval = excluded.approval, until = excluded.until",
     )
     .bind(user.as_str())
     .bind(pushes.count)
+    .bind(pushes.uncertain)
     .bind(millis(pushes.last))
     .bind(open.map(|open| open.ticket.as_bytes().to_vec()))
     .bind(open.map(|open| open.about.to_vec()))
@@ -100,7 +95,7 @@ fn read_pushes(row: &SqliteRow) -> Result<Pushes, sqlx::Error> {
             ))
         }
     };
-    Ok(Pushes::new(row.try_get("count")?, from_millis(row.try_get("last")?), open))
+    Ok(Pushes::new(row.try_get("count")?, row.try_get("uncertain")?, from_millis(row.try_get("last")?), open))
 }
 
 impl PushStore for SqliteStore {
@@ -135,25 +130,30 @@ impl PushStore for SqliteStore {
     async fn find_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> Result<FoundPush, SqliteError> {
-        let find = |pushes: &mut Pushes, admission: Admission| match pushes.is_open(ticket, now) {
-            true => (admission.into(), After::Nothing),
-            false => (FoundPush::Unknown, After::Nothing),
+        let found = async {
+            // Nothing is changed, so nothing is locked: whoever waits looks often.
+            let row = sqlx::query(SELECT).bind(user.as_str()).fetch_optional(&self.database.pool).await?;
+            let pushes = row.as_ref().map_or_else(|| Ok(Pushes::default()), read_pushes)?;
+            if !pushes.is_open(push, now) {
+                return Ok(FoundPush::Unknown);
+            }
+            Ok::<FoundPush, sqlx::Error>(failures(&self.database.pool, user).await?.attempt(throttle, now).into())
         };
-        self.change_pushes(user, Some((throttle, now)), find).await.map_err(SqliteError)
+        found.await.map_err(SqliteError)
     }
 
     async fn redeem_push(
         &self,
         user: &UserId,
-        ticket: Ticket,
+        push: &AskedPush,
         throttle: &Throttle,
         now: Duration,
     ) -> Result<FoundPush, SqliteError> {
-        let redeem = |pushes: &mut Pushes, admission: Admission| match (pushes.is_open(ticket, now), admission) {
+        let redeem = |pushes: &mut Pushes, admission: Admission| match (pushes.is_open(push, now), admission) {
             (true, Admission::Admitted) => (FoundPush::Open, After::Success),
             (true, admission) => (admission.into(), After::Nothing),
             (false, _) => (FoundPush::Unknown, After::Nothing),

@@ -1,0 +1,87 @@
+//! A phone registers, and shows a phrase.
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Device, body};
+use crate::server::error::ApiError;
+use crate::server::pairings::{digest, token};
+use crate::server::{Server, new_id, phrases};
+
+/// How many phones are registered at the most without being paired; they are removed after a day.
+const MAX_UNPAIRED: i64 = 10_000;
+/// How many phrases a phone gets in a day.
+const MAX_PHRASES: i64 = 100;
+/// How long a phrase can be used.
+const PHRASE_LIFETIME: i64 = 300;
+const MAX_DEVICE_NAME: usize = 200;
+
+#[derive(Deserialize)]
+pub(super) struct Registration {
+    name: String,
+}
+
+/// The answer holds the token, which is shown once.
+pub(super) async fn register(
+    State(server): State<Server>,
+    registration: Result<Json<Registration>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let name = body(registration)?.name;
+    if name.trim().is_empty() || name.len() > MAX_DEVICE_NAME {
+        return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes."));
+    }
+    let (id, token) = (new_id(), token()?);
+    // Anybody may register, so what that takes is bounded.
+    let registered = sqlx::query(
+        "INSERT INTO devices (id, name, token_digest, created) SELECT ?, ?, ?, ? WHERE
+            (SELECT count(*) FROM devices WHERE id NOT IN
+                (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)) < ?",
+    )
+    .bind(&id)
+    .bind(&name)
+    .bind(digest(&token))
+    .bind(server.now_i64()?)
+    .bind(MAX_UNPAIRED)
+    .execute(server.pool())
+    .await?
+    .rows_affected();
+    if registered == 0 {
+        return Err(ApiError::too_many(None));
+    }
+    Ok(Json(json!({ "id": id, "name": name, "token": token })))
+}
+
+/// A new phrase, in place of the device's last.
+pub(super) async fn new_phrase(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
+    let now = server.now_i64()?;
+    let expires = now.saturating_add(PHRASE_LIFETIME);
+    sqlx::query("UPDATE phrases SET expires = ?1 WHERE device_id = ?2 AND expires > ?1")
+        .bind(now)
+        .bind(&device.id)
+        .execute(server.pool())
+        .await?;
+    for _ in 0..20 {
+        let phrase = phrases::deal()?;
+        // One that another phone has shown within a day is taken: a person may still have it in mind.
+        let taken = sqlx::query(
+            "INSERT OR IGNORE INTO phrases (phrase, device_id, expires)
+             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM phrases WHERE device_id = ?2) < ?4",
+        );
+        let taken = taken.bind(&phrase).bind(&device.id).bind(expires).bind(MAX_PHRASES);
+        if taken.execute(server.pool()).await?.rows_affected() > 0 {
+            return Ok(Json(json!({ "phrase": phrase, "expires": expires, "qr": qr(&phrase)? })));
+        }
+    }
+    Err(ApiError::too_many(None))
+}
+
+/// A QR code as rows of `1` for dark and `0` for light: whoever draws it has no markup to trust.
+fn qr(text: &str) -> Result<Vec<String>, ApiError> {
+    let code = qrcode::QrCode::new(text).map_err(|error| ApiError::internal(&error))?;
+    let modules = code.to_colors();
+    let row = |row: &[qrcode::Color]| row.iter().map(|module| module.select('1', '0')).collect();
+    Ok(modules.chunks(code.width()).map(row).collect())
+}

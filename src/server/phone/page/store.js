@@ -1,0 +1,77 @@
+// What the browser keeps for this page: who this phone is, and the keys of its codes.
+
+// Servers that differ by their path only have the same storage, and not the same phone.
+const NAME = `toopher-phone ${new URL(".", import.meta.url).pathname}`;
+
+const settled = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+let opened = null;
+
+async function database() {
+  opened ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore("device");
+      request.result.createObjectStore("keys", { keyPath: "id" });
+    };
+    request.onsuccess = () => {
+      // A newer page in another tab must be able to change it.
+      request.result.onversionchange = () => request.result.close();
+      request.result.onclose = () => { opened = null; };
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error("Another tab has an older version of this page open. Close it."));
+  });
+  try {
+    return await opened;
+  } catch (error) {
+    opened = null;
+    throw error;
+  }
+}
+
+// Done once it is written, as far as a browser can say so.
+async function write(store, act) {
+  const transaction = (await database()).transaction(store, "readwrite", { durability: "strict" });
+  const done = new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
+  act(transaction.objectStore(store));
+  await done;
+}
+
+async function read(store, act) {
+  return settled(act((await database()).transaction(store).objectStore(store)));
+}
+
+export const device = () => read("device", (store) => store.get("device"));
+export const forgetDevice = () => write("device", (store) => store.delete("device"));
+export const keys = () => read("keys", (store) => store.getAll());
+export const keep = (key) => write("keys", (store) => store.put(key));
+export const forget = (id) => write("keys", (store) => store.delete(id));
+
+// The first one stands: another tab may have registered meanwhile.
+export async function addDevice(device) {
+  try {
+    await write("device", (store) => store.add(device, "device"));
+  } catch (error) {
+    if (error?.name !== "ConstraintError") {
+      throw error;
+    }
+  }
+}
+
+// Fails where a key could not be kept: to be known before the server gives one away, which it does once.
+export async function probe() {
+  const key = await crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-1" }, false, ["sign"]);
+  await write("keys", (store) => {
+    store.put({ id: "", key });
+    store.delete("");
+  });
+}
