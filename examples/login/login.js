@@ -48,7 +48,10 @@ async function post(form, otp, challenge) {
   if (answer.code === "denied") return denied();
   alertBox.textContent = "";
   alertBox.textContent = answer.message;
-  if (otp === undefined) again("Ask again");
+  if (otp === undefined) {
+    tell("");
+    again("Ask again");
+  }
 }
 
 let waiting;

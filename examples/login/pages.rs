@@ -14,6 +14,7 @@ pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-sr
      frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const FRAME_POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+const DENIED: &str = "It was denied on your phone. If it was not you who asked, change your password.";
 /// Seconds between two looks of a browser without a script.
 const LOOK_AGAIN: u64 = 2;
 
@@ -158,7 +159,7 @@ fn phone_part(visit: &Visit, phone: &Phone) -> Markup {
         Phone::NotAsked { .. } => ("We can ask your phone.", None),
         Phone::Waiting { number, .. } => ("We asked your phone.", number.as_deref()),
         Phone::Allowed(_) => ("Your phone said yes.", None),
-        Phone::Denied => ("It was denied on your phone. If it was not you who asked, change your password.", None),
+        Phone::Denied => (DENIED, None),
     };
     let button = match phone {
         Phone::None => None,
@@ -249,7 +250,7 @@ pub(crate) fn wait_frame(visit: &Visit, challenge: &Challenge, standing: Option<
                                 button { "Continue" }
                             }
                         }
-                        "denied" => p { "It was denied on your phone. " a href="/second" target="_top" { "What now?" } },
+                        "denied" => p { (DENIED) " " a href="/second" target="_top" { "What now?" } },
                         _ => p { "Your phone did not answer. " a href="/second/late" target="_top" { "What now?" } },
                     }
                 }
@@ -265,7 +266,7 @@ pub(crate) fn late(visit: &Visit, phones: bool) -> Response {
     let content = html! {
         h1 { (if phones { "Your phone did not answer" } else { "That took a while" }) }
         (alert(""))
-        p { "Nobody was logged in. You can still type a code." }
+        p { @if phones { "It took too long, or was answered elsewhere. " } "Nobody was logged in. You can still type a code." }
         (code_forms(visit, None, "Code from your authenticator"))
         @if phones {
             form method="post" action="/second" {

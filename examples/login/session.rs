@@ -170,14 +170,15 @@ fn same_origin(headers: &HeaderMap) -> bool {
 
 /// After the password: a new session, which nobody can have planted in this browser.
 pub(crate) async fn begin(session: &Session, visit: &Visit, user: &UserId) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let approvals = match &visit.stage {
-        // Another tab has come as far; what it waits for stays good, and this one joins it.
-        Stage::Half(half) if half.user == user.as_str() => half.approvals.clone(),
-        _ => token()?,
+    let (approvals, csrf) = match &visit.stage {
+        // Another tab has come as far. What it waits for stays good, and this one joins it: the approval is bound to the
+        // whole form, the token in it too.
+        Stage::Half(half) if half.user == user.as_str() => (half.approvals.clone(), visit.csrf.to_string()),
+        _ => (token()?, token()?),
     };
     session.clear().await;
     session.cycle_id().await?;
-    session.insert(CSRF, token()?).await?;
+    session.insert(CSRF, csrf).await?;
     session.insert(STAGE, Stage::Half(Half { user: user.as_str().into(), approvals, since: now() })).await?;
     Ok(())
 }
