@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use browser::{Browser, Look, ask, at, click, fill, have_browser, read, see, until};
+use browser::{Browser, Look, ask, at, click, fill, have_browser, read, screenshot, see, until};
 use common::toopher::Phone;
 use fantoccini::key::Key;
 use fantoccini::{Client, Locator};
@@ -560,4 +560,373 @@ async fn the_phone_without_scripts() {
     fill(client, CODE, &phone.code(now())).await;
     click(client, SEND).await;
     at(client, "/account").await;
+}
+
+/// A browser as a stranger writes one: it sends what it likes.
+struct Visitor {
+    http: reqwest::Client,
+    url: String,
+    cookies: Vec<(String, String)>,
+    csrf: String,
+}
+
+struct Answer {
+    status: u16,
+    place: String,
+    headers: String,
+    body: String,
+}
+
+impl Visitor {
+    async fn new(site: &Site) -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let mut visitor = Self { http, url: site.url.clone(), cookies: Vec::new(), csrf: String::new() };
+        visitor.get("/login").await;
+        visitor
+    }
+
+    /// Half way: the password was right.
+    async fn half(site: &Site, user: &str, password: &str) -> Self {
+        let mut visitor = Self::new(site).await;
+        let form = visitor.form(&[("username", user), ("password", password)]);
+        assert_eq!(visitor.post("/login", &form, &[]).await.place, "/second");
+        visitor.get("/second/late").await;
+        visitor
+    }
+
+    fn form(&self, fields: &[(&str, &str)]) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("csrf", &self.csrf).extend_pairs(fields).finish()
+    }
+
+    async fn get(&mut self, path: &str) -> Answer {
+        let answer = self.send(self.http.get(format!("{}{path}", self.url))).await;
+        if let Some((_, after)) = answer.body.split_once("name=\"csrf\" value=\"") {
+            self.csrf = after.split('"').next().unwrap().to_owned();
+        }
+        answer
+    }
+
+    async fn post(&mut self, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(form.to_owned());
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: reqwest::RequestBuilder) -> Answer {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let response = request.header("cookie", cookies.join("; ")).send().await.unwrap();
+        let mut headers: Vec<_> = response.headers().iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        for line in response.headers().get_all("set-cookie") {
+            let line = line.to_str().unwrap();
+            let set = line.contains("HttpOnly") && line.contains("SameSite=Lax");
+            assert!(set || line.contains("Max-Age=0"), "{line}");
+            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|(known, _)| known != name);
+            self.cookies.push((name.to_owned(), value.to_owned()));
+        }
+        headers.retain(|header| !header.starts_with("date") && !header.starts_with("set-cookie"));
+        let place = response.headers().get("location").map_or("", |place| place.to_str().unwrap()).to_owned();
+        let status = response.status().as_u16();
+        Answer { status, place, headers: headers.join("\n"), body: response.text().await.unwrap() }
+    }
+
+    fn session(&self) -> String {
+        self.cookies.iter().find(|(name, _)| name == "session").unwrap().1.clone()
+    }
+}
+
+const JSON: &[(&str, &str)] = &[("accept", "application/json")];
+
+/// A site whose alice has a phone.
+async fn with_a_phone() -> (WithPhones, Phone) {
+    let with = WithPhones::start("60").await;
+    let mut phone = Phone::register(&with.app).await;
+    let (_, phrase) = phone.post("phrases", json!({})).await;
+    let mut alice = Visitor::half(&with.site, "alice", "wonderland").await;
+    let form = alice.form(&[("phrase", phrase["phrase"].as_str().unwrap())]);
+    assert_eq!(alice.post("/enrol/phone", &form, &[]).await.place, "/enrol/phone/wait");
+    let waiting = phone.get("pairings").await;
+    let allow = format!("pairings/{}/allow", waiting[0]["id"].as_str().unwrap());
+    phone.secret = phone.post(&allow, json!({})).await.1["secret"].as_str().map(str::to_owned);
+    assert!(alice.get("/enrol/phone/wait").await.body.contains("Your phone is set up"));
+    (with, phone)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_of_other_sites_do_nothing() {
+    let (with, phone) = with_a_phone().await;
+    let site = &with.site;
+    let other = Visitor::new(site).await.csrf;
+    for csrf in ["", "csrf=&", "csrf=0123456789abcdef0123456789abcdef&", &format!("csrf={other}&")] {
+        let mut visitor = Visitor::new(site).await;
+        let twice = format!("csrf={}&csrf={}&", visitor.csrf, visitor.csrf);
+        for csrf in [csrf, twice.as_str()] {
+            let form = format!("{csrf}username=alice&password=wonderland");
+            assert_eq!(visitor.post("/login", &form, &[]).await.status, 403, "{csrf}");
+            let code = phone.code(now());
+            assert_eq!(visitor.post("/login/otp", &format!("{form}&otp={code}"), &[]).await.status, 403, "{csrf}");
+        }
+        assert_eq!(visitor.get("/second").await.place, "/login");
+    }
+    // Nor does the page of another site that has got hold of a token.
+    let mut visitor = Visitor::new(site).await;
+    let form = visitor.form(&[("username", "alice"), ("password", "wonderland")]);
+    for origin in ["https://evil.example", "null", &site.url.replace("http://", "http://evil.example.")] {
+        assert_eq!(visitor.post("/login", &form, &[("origin", origin)]).await.status, 403, "{origin}");
+    }
+    assert_eq!(visitor.post("/login", &form, &[("origin", &site.url)]).await.place, "/second");
+
+    // It does not even make the phone ring, and neither does a look.
+    let mut half = Visitor::half(site, "alice", "wonderland").await;
+    let stale = half.csrf.replace(['0', '1', '2', '3'], "f");
+    for (form, origin) in [("", ""), (&*format!("csrf={stale}"), ""), (&*half.form(&[]), "https://evil.example")] {
+        let headers = [("origin", origin)];
+        let headers = if origin.is_empty() { &[][..] } else { &headers };
+        assert_eq!(half.post("/second", form, headers).await.status, 403, "{form}");
+    }
+    for path in ["/second", "/second/wait/abc", "/second/wait/abc/state", "/second/late", "/approvals/abc"] {
+        half.get(path).await;
+    }
+    assert_eq!(waiting_requests(&phone).await, 0);
+    // The code was never looked at, so it is still good.
+    let form = half.form(&[("otp", &phone.code(now()))]);
+    assert_eq!(half.post("/second", &form, &[]).await.place, "/account");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_way_is_nowhere() {
+    let (with, phone) = with_a_phone().await;
+    let mut half = Visitor::half(&with.site, "alice", "wonderland").await;
+    assert_eq!(half.get("/account").await.place, "/second");
+    // Who has a second factor cannot be given another one by the password alone.
+    for path in ["/enrol", "/enrol/app", "/enrol/phone"] {
+        assert_eq!(half.get(path).await.status, 403, "{path}");
+    }
+    for path in ["/enrol/app", "/enrol/confirm", "/enrol/phone", "/enrol/phone/qr"] {
+        let form = half.form(&[("phrase", "a b c d"), ("code", "123456")]);
+        assert_eq!(half.post(path, &form, &[]).await.status, 403, "{path}");
+    }
+    for (otp, status) in [("000000", 401), ("", 401), ("1", 401), ("123456&otp=123456", 400)] {
+        let form = half.form(&[]) + "&otp=" + otp;
+        assert_eq!(half.post("/second", &form, &[]).await.status, status, "{otp}");
+    }
+    assert_eq!(half.get("/account").await.place, "/second");
+    // A session that is logged in has another name, and the ones before are worth nothing.
+    let before = half.session();
+    let form = half.form(&[("otp", &phone.code(now()))]);
+    assert_eq!(half.post("/second", &form, &[]).await.place, "/account");
+    assert_ne!(half.session(), before);
+    assert_eq!(half.get("/account").await.status, 200);
+    let after = half.session();
+    half.cookies = vec![("session".into(), before)];
+    assert_eq!(half.get("/account").await.place, "/login");
+    // Nor is one that was logged out.
+    half.cookies = vec![("session".into(), after.clone())];
+    half.get("/account").await;
+    let form = half.form(&[]);
+    assert_eq!(half.post("/logout", &form, &[]).await.place, "/login");
+    half.cookies = vec![("session".into(), after)];
+    assert_eq!(half.get("/account").await.place, "/login");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_lets_in_who_asked_for_it() {
+    let (with, phone) = with_a_phone().await;
+    let mut alice = Visitor::half(&with.site, "alice", "wonderland").await;
+    let mut thief = Visitor::half(&with.site, "alice", "wonderland").await;
+    let form = alice.form(&[]);
+    let asked = alice.post("/second", &form, JSON).await;
+    assert_eq!(asked.status, 202);
+    let asked: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    let challenge = asked["challenge"].as_str().unwrap();
+    // Somebody who knows the password asks at the same time, and is told to type a code.
+    let form = thief.form(&[]);
+    let second = thief.post("/second", &form, JSON).await;
+    assert!(second.status == 401 && second.body.contains("Another login of yours is waiting"), "{}", second.body);
+
+    let waiting = phone.get("requests").await;
+    let id = waiting[0]["id"].as_str().unwrap().to_owned();
+    let number = asked["number"].as_str().map_or(json!({}), |number| json!({ "number": number }));
+    assert_eq!(phone.post(&format!("requests/{id}/allow"), number).await.0, 200);
+    let status = format!("/approvals/{challenge}");
+    assert!(thief.get(&status).await.body.contains("expired"));
+    for form in [
+        thief.form(&[("toopher_challenge", challenge)]),
+        // Even word for word.
+        alice.form(&[("toopher_challenge", challenge)]).replace(&alice.csrf, &thief.csrf),
+    ] {
+        let refused = thief.post("/second", &form, &[]).await;
+        assert!(refused.status == 401 && refused.body.contains("Nobody was logged in"), "{}", refused.status);
+    }
+    assert_eq!(thief.get("/account").await.place, "/second");
+
+    assert!(alice.get(&status).await.body.contains("granted"));
+    let form = alice.form(&[("toopher_challenge", challenge)]);
+    assert_eq!(alice.post("/second", &form, &[]).await.place, "/account");
+    assert_eq!(alice.get("/account").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_tells_a_name_from_a_password_or_a_code() {
+    let (with, phone) = with_a_phone().await;
+    let mut visitor = Visitor::new(&with.site).await;
+    let mut seen = Vec::new();
+    let code = phone.code(now());
+    for (user, password, otp) in [
+        ("nobody", "wonderland", "123456"),
+        ("alice", "wonderland", "000000"),
+        ("alice", "wrong", code.as_str()),
+        ("alice", "wonderland", code.as_str()),
+        ("alice", "wonderland", ""),
+        ("bob", "builder", "123456"),
+        ("", "", "123456"),
+    ] {
+        let form = visitor.form(&[("username", user), ("password", password), ("otp", otp)]);
+        let answer = visitor.post("/login/otp", &form, &[]).await;
+        seen.push((answer.status, answer.headers, answer.body));
+    }
+    assert_eq!(seen[0].0, 403);
+    assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:#?}");
+    let mut seen = Vec::new();
+    for (user, password) in [("nobody", "wonderland"), ("alice", "wrong"), ("", ""), (&"a".repeat(5000), "x")] {
+        let form = visitor.form(&[("username", user), ("password", password)]);
+        let answer = visitor.post("/login", &form, &[]).await;
+        seen.push((answer.status, answer.headers, answer.body));
+    }
+    assert!(seen[0].0 == 403 && seen.iter().all(|answer| *answer == seen[0]), "{seen:#?}");
+}
+
+/// An API that asks for a number, and whose phone never answers.
+async fn api_with_numbers() -> String {
+    use axum::Json;
+    use axum::routing::{get, post};
+    let waiting = || async { Json(json!({ "id": "r1", "pending": true, "granted": false, "number": "07" })) };
+    let api = Router::new()
+        .route("/v1/users", get(async || Json(json!([{ "id": "u1", "name": "alice" }]))))
+        .route("/v1/users/u1/pairings", get(async || Json(json!([{ "id": "p1", "enabled": true, "pending": false }]))))
+        .route("/v1/authentication_requests/initiate", post(waiting))
+        .route("/v1/authentication_requests/r1", get(waiting));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, api).await });
+    url
+}
+
+/// What is seen, and what is not: nothing is cut off, every box has a label, and every page a heading.
+async fn looks(client: &Client, name: &str) {
+    let faults = "const faults = [];
+        if (document.documentElement.scrollWidth > innerWidth) faults.push('wider than the window');
+        for (const box of document.querySelectorAll('input:not([type=hidden])'))
+            if (!box.labels.length) faults.push('no label: ' + box.name);
+        for (const box of document.querySelectorAll('[name=otp][inputmode], [name=code]'))
+            if (box.autocomplete !== 'one-time-code' || box.inputMode !== 'numeric') faults.push(box.outerHTML);
+        if (document.querySelectorAll('h1').length !== 1) faults.push('headings');
+        for (const region of ['alert', 'status'])
+            for (const it of document.querySelectorAll('#' + region))
+                if (it.getAttribute('role') !== region) faults.push('no live region: ' + region);
+        return faults;";
+    assert_eq!(ask(client, faults).await, json!([]), "{name}");
+    screenshot(client, name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_in_every_light() {
+    if !have_browser() {
+        return;
+    }
+    let url = api_with_numbers().await;
+    let api = [("TOOPHER_BASE_URL", &*url), ("TOOPHER_CONSUMER_KEY", "key"), ("TOOPHER_CONSUMER_SECRET", "secret")];
+    let browser = Browser::start().await;
+    for (light, look) in [
+        ("light", Look::default()),
+        ("dark", Look { dark: true, ..Look::default() }),
+        ("narrow", Look { narrow: true, ..Look::default() }),
+        ("plain", Look { scripts: false, ..Look::default() }),
+    ] {
+        let numbers = Site::start(&api);
+        let (with, client) = (WithPhones::start("60").await, &browser.window_as(look).await);
+        let site = &with.site;
+        let dark = "return matchMedia('(prefers-color-scheme: dark)').matches";
+        assert_eq!(ask(client, dark).await, json!(look.dark));
+        let named = |page: &str| format!("login-{light}-{page}");
+        site.open(client, "/login").await;
+        looks(client, &named("1-password")).await;
+        site.password(client, "alice", "wrong").await;
+        alert(client).await;
+        looks(client, &named("2-wrong-password")).await;
+        site.open(client, "/login/otp").await;
+        looks(client, &named("3-all-at-once")).await;
+
+        let phone = Phone::register(&with.app).await;
+        let (_, phrase) = phone.post("phrases", json!({})).await;
+        site.password(client, "bob", "builder").await;
+        at(client, "/enrol").await;
+        looks(client, &named("4-enrol")).await;
+        click(client, "a[href='/enrol/phone']").await;
+        see(client, "[name=phrase]").await;
+        looks(client, &named("5-phone")).await;
+        click(client, "button.second").await;
+        at(client, "/enrol/phone/wait").await;
+        until(client, "the image", || async {
+            let drawn =
+                "const image = document.querySelector('img.qr'); return image.complete && image.naturalWidth > 0";
+            (ask(client, drawn).await == true).then_some(())
+        })
+        .await;
+        looks(client, &named("6-phone-qr")).await;
+        drop((phone, phrase));
+        site.open(client, "/enrol").await;
+        click(client, "form[action='/enrol/app'] button").await;
+        see(client, ".qr svg").await;
+        looks(client, &named("7-app")).await;
+        fill(client, "[name=code]", "000000").await;
+        click(client, "form[action='/enrol/confirm'] button").await;
+        alert(client).await;
+        looks(client, &named("8-app-wrong-code")).await;
+        let mut app = Authenticator::new(&see(client, "#secret").await.text().await.unwrap());
+        let code = app.code().await;
+        fill(client, "[name=code]", &code).await;
+        click(client, "form[action='/enrol/confirm'] button").await;
+        see(client, ".backup").await;
+        looks(client, &named("9-backup-codes")).await;
+        client.find(Locator::LinkText("I have written them down")).await.unwrap().click().await.unwrap();
+        fill(client, CODE, "000000").await;
+        click(client, SEND).await;
+        alert(client).await;
+        looks(client, &named("10-code")).await;
+        let code = app.code().await;
+        fill(client, CODE, &code).await;
+        click(client, SEND).await;
+        at(client, "/account").await;
+        looks(client, &named("11-account")).await;
+        site.open(client, "/nowhere").await;
+        looks(client, &named("12-nowhere")).await;
+
+        // The site shows the number that the phone asks for, with its zero, and tells it.
+        numbers.password(client, "alice", "wonderland").await;
+        if !look.scripts {
+            at(client, "/second").await;
+            looks(client, &named("13-not-asked")).await;
+            click(client, "#ask-button").await;
+            at_wait(client).await;
+        }
+        read(client, "Type 07 on it.").await;
+        assert_eq!(ask(client, "return document.querySelector('#status #number strong') !== null").await, true);
+        looks(client, &named("14-number")).await;
+        numbers.open(client, "/second/late").await;
+        looks(client, &named("15-late")).await;
+        // Who starts over comes back to what is waited for.
+        client.find(Locator::LinkText("Start over")).await.unwrap().click().await.unwrap();
+        at(client, "/login").await;
+        numbers.password(client, "alice", "wonderland").await;
+        if !look.scripts {
+            click(client, "#ask-button").await;
+        }
+        read(client, "Type 07 on it.").await;
+        client.clone().close().await.unwrap();
+    }
 }
