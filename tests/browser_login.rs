@@ -156,7 +156,7 @@ async fn an_authenticator_in_each_of_the_three_places() {
     if !have_browser() {
         return;
     }
-    let (site, browser) = (Site::start(&[("APPROVAL_SECONDS", "4")]), Browser::start().await);
+    let (site, browser) = (Site::start(&[("APPROVAL_SECONDS", "8")]), Browser::start().await);
     for scripts in [true, false] {
         let client = browser.window_as(Look { scripts, ..Look::default() }).await;
         let (user, password) = if scripts { ("alice", "wonderland") } else { ("bob", "builder") };
@@ -352,7 +352,7 @@ async fn the_phone_with_scripts() {
     if !have_browser() {
         return;
     }
-    let (with, browser) = (WithPhones::start("20").await, Browser::start().await);
+    let (with, browser) = (WithPhones::start("60").await, Browser::start().await);
     let (site, client) = (&with.site, &browser.window().await);
     let phone = with.pair(client, "alice", "wonderland").await;
     let log_in = || site.password(client, "alice", "wonderland");
@@ -392,7 +392,6 @@ async fn the_phone_with_scripts() {
     answer(client, &phone, &id, "deny").await;
     read(client, "It was denied on your phone.").await;
     site.open(client, "/account").await;
-    at(client, "/second").await;
     let id = rings(client, &phone).await;
     read(client, "We asked your phone.").await;
     answer(client, &phone, &id, "deny").await;
@@ -445,7 +444,7 @@ async fn the_phone_that_does_not_answer() {
     if !have_browser() {
         return;
     }
-    let (with, browser) = (WithPhones::start("4").await, Browser::start().await);
+    let (with, browser) = (WithPhones::start("6").await, Browser::start().await);
     for scripts in [true, false] {
         let client = &browser.window_as(Look { scripts, ..Look::default() }).await;
         let (user, password) = if scripts { ("alice", "wonderland") } else { ("bob", "builder") };
@@ -508,7 +507,7 @@ async fn the_phone_without_scripts() {
     if !have_browser() {
         return;
     }
-    let (with, browser) = (WithPhones::start("30").await, Browser::start().await);
+    let (with, browser) = (WithPhones::start("60").await, Browser::start().await);
     let (site, client) = (&with.site, &browser.window_as(Look { scripts: false, ..Look::default() }).await);
     let phone = with.pair(client, "alice", "wonderland").await;
     let begin = || async {
@@ -702,6 +701,10 @@ async fn half_way_is_nowhere() {
     let (with, phone) = with_a_phone().await;
     let mut half = Visitor::half(&with.site, "alice", "wonderland").await;
     assert_eq!(half.get("/account").await.place, "/second");
+    let page = half.get("/second").await;
+    for kept in ["default-src 'none'", "frame-ancestors 'none'", "no-store", "nosniff", "same-origin"] {
+        assert!(page.headers.contains(kept) && !page.headers.contains("unsafe"), "{}", page.headers);
+    }
     // Who has a second factor cannot be given another one by the password alone.
     for path in ["/enrol", "/enrol/app", "/enrol/phone"] {
         assert_eq!(half.get(path).await.status, 403, "{path}");

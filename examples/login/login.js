@@ -40,7 +40,7 @@ async function post(form, otp, challenge) {
   });
   // Logged in, or not half way any more.
   if (response.redirected) return location.replace(response.url);
-  if (response.headers.get("content-type") !== "application/json") return location.reload();
+  if (response.headers.get("content-type") !== "application/json") return elsewhere();
   const answer = await response.json();
   if (answer.code === "pending") return waitFor(answer);
   if (answer.code === "enrolment_required") return location.replace("/enrol");
@@ -52,6 +52,14 @@ async function post(form, otp, challenge) {
     tell("");
     again("Ask again");
   }
+}
+
+// The form was not taken: perhaps another tab has logged in or out since.
+async function elsewhere() {
+  const place = await fetch("/account");
+  if (new URL(place.url).pathname !== "/second") return location.replace(place.url);
+  alertBox.textContent = "Something is out of order. Load this page again, or try again in a moment.";
+  again("Ask again");
 }
 
 let waiting;

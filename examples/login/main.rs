@@ -29,6 +29,7 @@
 mod enrol;
 mod login;
 mod pages;
+mod phone;
 mod session;
 mod users;
 
