@@ -640,6 +640,15 @@ impl Visitor {
 
 const JSON: &[(&str, &str)] = &[("accept", "application/json")];
 
+/// Allows what waits, with the number that the site was told, where there is one.
+async fn allow(phone: &Phone, asked: &Answer) {
+    let asked: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    let waiting = phone.get("requests").await;
+    let number = asked["number"].as_str().map_or(json!({}), |number| json!({ "number": number }));
+    let id = waiting[0]["id"].as_str().unwrap();
+    assert_eq!(phone.post(&format!("requests/{id}/allow"), number).await.0, 200);
+}
+
 /// A site whose alice has a phone.
 async fn with_a_phone() -> (WithPhones, Phone) {
     let with = WithPhones::start("60").await;
@@ -742,19 +751,16 @@ async fn an_approval_lets_in_who_asked_for_it() {
     let mut alice = Visitor::half(&with.site, "alice", "wonderland").await;
     let mut thief = Visitor::half(&with.site, "alice", "wonderland").await;
     let form = alice.form(&[]);
-    let asked = alice.post("/second", &form, JSON).await;
-    assert_eq!(asked.status, 202);
-    let asked: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    let answered = alice.post("/second", &form, JSON).await;
+    assert_eq!(answered.status, 202);
+    let asked: serde_json::Value = serde_json::from_str(&answered.body).unwrap();
     let challenge = asked["challenge"].as_str().unwrap();
     // Somebody who knows the password asks at the same time, and is told to type a code.
     let form = thief.form(&[]);
     let second = thief.post("/second", &form, JSON).await;
     assert!(second.status == 401 && second.body.contains("Another login of yours is waiting"), "{}", second.body);
 
-    let waiting = phone.get("requests").await;
-    let id = waiting[0]["id"].as_str().unwrap().to_owned();
-    let number = asked["number"].as_str().map_or(json!({}), |number| json!({ "number": number }));
-    assert_eq!(phone.post(&format!("requests/{id}/allow"), number).await.0, 200);
+    allow(&phone, &answered).await;
     let status = format!("/approvals/{challenge}");
     assert!(thief.get(&status).await.body.contains("expired"));
     for form in [
@@ -771,6 +777,32 @@ async fn an_approval_lets_in_who_asked_for_it() {
     let form = alice.form(&[("toopher_challenge", challenge)]);
     assert_eq!(alice.post("/second", &form, &[]).await.place, "/account");
     assert_eq!(alice.get("/account").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_logged_out_stays_out() {
+    let (with, phone) = with_a_phone().await;
+    let mut alice = Visitor::half(&with.site, "alice", "wonderland").await;
+    // The request is held until the phone has answered; meanwhile another tab joins it, and logs out.
+    let (http, url, csrf) = (alice.http.clone(), alice.url.clone(), alice.csrf.clone());
+    let mut held = Visitor { http, url, csrf, cookies: alice.cookies.clone() };
+    let form = alice.form(&[]);
+    let waits = tokio::spawn({
+        let form = form.clone();
+        async move { (held.post("/second", &form, &[("prefer", "wait=20"), JSON[0]]).await, held) }
+    });
+    let deadline = tokio::time::Instant::now() + browser::DEADLINE;
+    while waiting_requests(&phone).await == 0 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let joined = alice.post("/second", &form, JSON).await;
+    assert_eq!((joined.status, waiting_requests(&phone).await), (202, 1));
+    assert_eq!(alice.post("/logout", &form, &[]).await.place, "/login");
+    allow(&phone, &joined).await;
+    let (answer, mut held) = waits.await.unwrap();
+    assert_ne!(answer.place, "/account", "{}", answer.body);
+    assert_eq!(held.get("/account").await.place, "/login");
 }
 
 #[tokio::test(flavor = "multi_thread")]
