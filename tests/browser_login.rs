@@ -3,16 +3,13 @@
 
 mod common;
 
-#[path = "common/browser.rs"]
-mod browser;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use browser::{Browser, Look, ask, at, click, fill, have_browser, read, screenshot, see, until};
+use common::browser::{Browser, Look, PATIENCE, ask, at, click, fill, have_browser, read, screenshot, see, until};
 use common::toopher::Phone;
 use fantoccini::key::Key;
 use fantoccini::{Client, Locator};
@@ -791,7 +788,7 @@ async fn who_has_logged_out_stays_out() {
         let form = form.clone();
         async move { (held.post("/second", &form, &[("prefer", "wait=20"), JSON[0]]).await, held) }
     });
-    let deadline = tokio::time::Instant::now() + browser::DEADLINE;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while waiting_requests(&phone).await == 0 {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,10 +1,11 @@
-//! Chromium, driven through `chromedriver`, for tests of pages.
+//! A real browser: headless Chromium, driven through chromedriver.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
@@ -12,18 +13,36 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::common::have;
-
-/// How long a page may take to become what a test expects.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a page may take to become what a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Browsers of a test's process at once.
-static BROWSERS: Semaphore = Semaphore::const_new(2);
+/// Drivers of one test process at once: more only wait for each other.
+static DRIVERS: Semaphore = Semaphore::const_new(2);
+const FLAGS: [&str; 10] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    // Names of tests are this machine, and the others nowhere.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
+];
 
-/// `chromedriver`, and the browsers that it has started; they end with the test.
+/// Whether there is a browser; without one the test says so and is over.
+pub fn have_browser() -> bool {
+    super::have(&["chromium", "chromedriver"])
+}
+
+/// A chromedriver and the browsers that it has started. They end with it.
 pub struct Browser {
     driver: Child,
-    port: u16,
+    address: String,
+    folder: PathBuf,
+    windows: AtomicUsize,
     _place: SemaphorePermit<'static>,
 }
 
@@ -42,51 +61,43 @@ impl Default for Look {
     }
 }
 
-/// Whether there is a browser to test with; if not, the test says so and is over.
-pub fn have_browser() -> bool {
-    have(&["chromium", "chromedriver"])
-}
-
 impl Browser {
     pub async fn start() -> Self {
-        let place = BROWSERS.acquire().await.unwrap();
-        let mut driver =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut said = BufReader::new(driver.stdout.take().unwrap());
-        let mut line = String::new();
+        let place = DRIVERS.acquire().await.unwrap();
+        // In a group of their own: a browser outlives a driver that is killed.
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap());
         let port = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "chromedriver ended before it listened");
-            if let Some((_, after)) = line.split_once("started successfully on port ") {
-                break after.trim().trim_end_matches('.').parse().unwrap();
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "chromedriver ended before it listened");
+            if let Some((_, port)) = line.trim_end().trim_end_matches('.').split_once("started successfully on port ") {
+                break port.to_owned();
             }
         };
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { driver, port, _place: place }
+        // What is printed later must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{}", driver.id()));
+        let address = format!("http://127.0.0.1:{port}");
+        Self { driver, address, folder, windows: AtomicUsize::new(0), _place: place }
     }
 
-    /// A window of a browser of its own, with nothing in it that another one has left.
+    /// A browser with an empty profile.
     pub async fn window(&self) -> Client {
         self.window_as(Look::default()).await
     }
 
     pub async fn window_as(&self, look: Look) -> Client {
-        let mut args = vec![
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1000,900",
-        ];
+        let mut flags = vec!["--window-size=1000,900"];
         if look.dark {
-            args.push("--blink-settings=preferredColorScheme=0");
+            flags.push("--blink-settings=preferredColorScheme=0");
         }
-        let mut options = json!({ "args": args });
+        let mut options = json!({});
         if !look.scripts {
             options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
         }
@@ -94,88 +105,142 @@ impl Browser {
             options["mobileEmulation"] =
                 json!({ "deviceMetrics": { "width": 320, "height": 720, "pixelRatio": 2.0, "touch": false } });
         }
-        let capabilities = json!({ "goog:chromeOptions": options }).as_object().unwrap().clone();
-        let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-        builder.capabilities(capabilities);
-        builder.connect(&format!("http://127.0.0.1:{}", self.port)).await.unwrap()
+        self.open(&flags, options).await
+    }
+
+    /// One with these flags and preferences besides.
+    pub async fn window_with(&self, flags: &[&str], preferences: Value) -> Client {
+        self.open(&[&["--window-size=800,700"], flags].concat(), json!({ "prefs": preferences })).await
+    }
+
+    async fn open(&self, flags: &[&str], mut options: Value) -> Client {
+        let profile = self.folder.join(self.windows.fetch_add(1, Ordering::SeqCst).to_string());
+        let profile = format!("--user-data-dir={}", profile.display());
+        options["args"] = FLAGS.iter().chain(flags).copied().chain([profile.as_str()]).collect();
+        let capabilities = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let Value::Object(capabilities) = capabilities else { unreachable!() };
+        ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.address)
+            .await
+            .unwrap()
+    }
+
+    /// What the browser has logged since it was asked last: violated policies, failed loads, messages of scripts.
+    pub async fn log(&self, window: &Client) -> Vec<String> {
+        let entries = self.command(window, "se/log", json!({ "type": "browser" })).await;
+        let entries = entries.as_array().unwrap();
+        entries.iter().map(|entry| format!("{} {}", entry["level"], entry["message"].as_str().unwrap())).collect()
+    }
+
+    /// A command of the DevTools protocol.
+    pub async fn devtools(&self, window: &Client, command: &str, parameters: Value) -> Value {
+        self.command(window, "goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
+    }
+
+    /// A command that WebDriver's standard does not know.
+    pub async fn command(&self, window: &Client, path: &str, body: Value) -> Value {
+        let session = window.session_id().await.unwrap().unwrap();
+        let url = format!("{}/session/{session}/{path}", self.address);
+        let answer = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert!(answer["value"].get("error").is_none(), "{path}: {answer}");
+        answer["value"].clone()
     }
 }
 
 impl Drop for Browser {
-    /// Asks the driver to end its browsers, which a kill would leave behind.
     fn drop(&mut self) {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-            let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-            let _ = stream.read(&mut [0; 1024]);
-        }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline && matches!(self.driver.try_wait(), Ok(None)) {
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        let _ = self.driver.kill();
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.driver.id())]).status();
         let _ = self.driver.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Keeps what is seen, for people to look at.
-pub async fn screenshot(client: &Client, name: &str) {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(format!("{name}.png")), client.screenshot().await.unwrap()).unwrap();
-}
-
-/// Waits until `what` is so.
-pub async fn until<F: Future<Output = Option<T>>, T>(client: &Client, what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + DEADLINE;
+/// Looks again until there is something, and says what was looked for when there is not in time.
+pub async fn until<T>(window: &Client, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
             return found;
         }
         if Instant::now() > deadline {
-            let place = client.current_url().await.map(|url| url.to_string());
-            let page = client.source().await.unwrap_or_default();
-            panic!("not in time: {what}\nat {place:?}\n{page}");
+            let place = window.current_url().await.map(|url| url.to_string());
+            let page = window.source().await.unwrap_or_default();
+            panic!("waited in vain for {what}\nat {place:?}\n{page}");
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
+/// Waits until this expression of JavaScript is true.
+pub async fn holds(window: &Client, condition: &str) {
+    until(window, condition, async || {
+        let said = window.execute(&format!("return Boolean({condition})"), vec![]).await;
+        matches!(said, Ok(Value::Bool(true))).then_some(())
+    })
+    .await;
+}
+
+/// Waits for an element, which may be of a page that is still to come.
+pub async fn element(window: &Client, css: &str) -> Element {
+    until(window, css, async || window.find(Locator::Css(css)).await.ok()).await
+}
+
 /// The first element of this kind, once it is there to be seen.
-pub async fn see(client: &Client, css: &str) -> Element {
-    until(client, css, || async {
-        let element = client.find(Locator::Css(css)).await.ok()?;
+pub async fn see(window: &Client, css: &str) -> Element {
+    until(window, css, async || {
+        let element = window.find(Locator::Css(css)).await.ok()?;
         element.is_displayed().await.ok()?.then_some(element)
     })
     .await
 }
 
-/// Waits until this text is to be read on the page.
-pub async fn read(client: &Client, text: &str) {
-    until(client, text, || async {
-        let body = client.find(Locator::Css("body")).await.ok()?.text().await.ok()?;
-        body.contains(text).then_some(())
+/// Waits until the element's text holds this one, and returns all of it.
+pub async fn text(window: &Client, css: &str, part: &str) -> String {
+    until(window, &format!("{part:?} in {css}"), async || {
+        // Between finding and reading, the page may have changed.
+        let text = window.find(Locator::Css(css)).await.ok()?.text().await.ok()?;
+        text.contains(part).then_some(text)
     })
-    .await;
+    .await
+}
+
+/// Waits until this text is to be read on the page.
+pub async fn read(window: &Client, part: &str) {
+    text(window, "body", part).await;
 }
 
 /// Waits until the browser is at this path.
-pub async fn at(client: &Client, path: &str) {
-    until(client, path, || async { (client.current_url().await.ok()?.path() == path).then_some(()) }).await;
+pub async fn at(window: &Client, path: &str) {
+    until(window, path, async || (window.current_url().await.ok()?.path() == path).then_some(())).await;
 }
 
 /// Types into a box, in place of what is in it.
-pub async fn fill(client: &Client, css: &str, text: &str) {
-    let element = see(client, css).await;
+pub async fn fill(window: &Client, css: &str, text: &str) {
+    let element = see(window, css).await;
     element.clear().await.unwrap();
     element.send_keys(text).await.unwrap();
 }
 
-pub async fn click(client: &Client, css: &str) {
-    see(client, css).await.click().await.unwrap();
+pub async fn click(window: &Client, css: &str) {
+    see(window, css).await.click().await.unwrap();
 }
 
 /// What a script says of the page.
-pub async fn ask(client: &Client, script: &str) -> Value {
-    client.execute(script, vec![]).await.unwrap()
+pub async fn ask(window: &Client, script: &str) -> Value {
+    window.execute(script, vec![]).await.unwrap()
+}
+
+/// Keeps what the window shows under `target/screenshots/`, for people to look at.
+pub async fn screenshot(window: &Client, name: &str) -> PathBuf {
+    keep(name, &window.screenshot().await.unwrap())
+}
+
+pub fn keep(name: &str, picture: &[u8]) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(format!("{name}.png"));
+    std::fs::write(&file, picture).unwrap();
+    file
 }

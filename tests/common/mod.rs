@@ -1,6 +1,7 @@
 //! What the tests of the gate share. Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod browser;
 pub mod process;
 pub mod toopher;
 
