@@ -329,13 +329,17 @@ async fn rings(client: &Client, phone: &Phone) -> String {
     .await
 }
 
-/// Answers, with the number that the page shows where it shows one.
+/// The number that the page shows for the phone, where it shows one.
+async fn number(client: &Client) -> Option<String> {
+    client.find(Locator::Css("#number:not([hidden]) strong")).await.ok()?.text().await.ok()
+}
+
 async fn answer(client: &Client, phone: &Phone, id: &str, answer: &str) {
-    let number = match client.find(Locator::Css("#number:not([hidden]) strong")).await {
-        Ok(number) => number.text().await.unwrap(),
-        Err(_) => String::new(),
-    };
-    let body = if number.is_empty() { json!({}) } else { json!({ "number": number }) };
+    answer_with(phone, id, answer, number(client).await).await;
+}
+
+async fn answer_with(phone: &Phone, id: &str, answer: &str, number: Option<String>) {
+    let body = number.map_or(json!({}), |number| json!({ "number": number }));
     let (status, answered) = phone.post(&format!("requests/{id}/{answer}"), body).await;
     assert_eq!(status, 200, "{answered}");
 }
@@ -451,6 +455,8 @@ async fn the_phone_that_does_not_answer() {
             click(client, "#ask-button").await;
         }
         let late = rings(client, &phone).await;
+        read(client, "We asked your phone.").await;
+        let number = number(client).await;
         if !scripts {
             see(client, "iframe").await;
             client.enter_frame(0).await.unwrap();
@@ -461,7 +467,7 @@ async fn the_phone_that_does_not_answer() {
         at(client, "/second/late").await;
         read(client, "Your phone did not answer").await;
         // Too late.
-        answer(client, &phone, &late, "allow").await;
+        answer_with(&phone, &late, "allow", number).await;
         client.refresh().await.unwrap();
         at(client, "/second/late").await;
         // Asked again, with a code typed in the frame's sight: the box keeps it while the frame looks again.
