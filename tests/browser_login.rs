@@ -276,6 +276,7 @@ async fn the_three_places(site: &Site, client: &Client, user: &str, password: &s
 struct WithPhones {
     site: Site,
     app: Router,
+    url: String,
 }
 
 impl WithPhones {
@@ -293,7 +294,7 @@ impl WithPhones {
             ("TOOPHER_CONSUMER_SECRET", credentials.secret()),
             ("APPROVAL_SECONDS", seconds),
         ]);
-        Self { site, app }
+        Self { site, app, url }
     }
 
     /// From the password to a phone that can be asked.
@@ -562,6 +563,54 @@ async fn the_phone_without_scripts() {
     fill(client, CODE, &phone.code(now())).await;
     click(client, SEND).await;
     at(client, "/account").await;
+}
+
+/// Presses the button of this name, once it can be pressed.
+async fn press_button(client: &Client, name: &str) {
+    let button = format!("//button[.='{name}' and not(@aria-disabled)]");
+    until(client, name, || async {
+        let button = client.find(Locator::XPath(&button)).await.ok()?;
+        if button.is_displayed().await.ok()? { button.click().await.ok() } else { None }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_the_phone_in_a_second_window() {
+    if !have_browser() {
+        return;
+    }
+    let (with, browser) = (WithPhones::start("60").await, Browser::start().await);
+    let (client, phone) = (&browser.window().await, &browser.window().await);
+    phone.goto(&format!("{}/phone", with.url)).await.unwrap();
+    fill(phone, "#name", "My phone").await;
+    press_button(phone, "Continue").await;
+    click(phone, "#new-phrase").await;
+    let words = until(phone, "the words", || async {
+        let words = phone.find(Locator::Css("#words")).await.ok()?.text().await.ok()?;
+        (!words.is_empty()).then_some(words)
+    })
+    .await;
+    with.site.password(client, "alice", "wonderland").await;
+    click(client, "a[href='/enrol/phone']").await;
+    fill(client, "[name=phrase]", &words).await;
+    click(client, "form[action='/enrol/phone'] button").await;
+    read(phone, "Pair with Example Site?").await;
+    press_button(phone, "Allow").await;
+    read(client, "Your phone is set up").await;
+
+    with.site.password(client, "alice", "wonderland").await;
+    read(phone, "log in").await;
+    press_button(phone, "Deny").await;
+    read(client, "It was denied on your phone.").await;
+    click(client, "#ask-button").await;
+    // The phone wants the number that stands on the site.
+    read(client, "on it.").await;
+    let number = number(client).await.unwrap();
+    fill(phone, "input.number", &number).await;
+    press_button(phone, "Allow").await;
+    at(client, "/account").await;
+    read(client, "an approval on the phone").await;
 }
 
 /// A browser as a stranger writes one: it sends what it likes.
