@@ -24,6 +24,8 @@ pub enum Says {
     Nothing,
     Yes,
     No,
+    /// Neither: the phone has been taken out of the account since it rang.
+    Gone,
 }
 
 /// All phones there are. OTPs are right if they are `081804`.
@@ -115,6 +117,7 @@ impl Service<Attempt> for Phones {
                 match question(id).and_then(|at| state.asked.get(at)) {
                     Some(Says::Yes) => Verdict::Granted(Factor::Push),
                     Some(Says::No) => Verdict::Denied(DenyReason::Refused),
+                    Some(Says::Gone) => Verdict::Denied(DenyReason::NotEnrolled),
                     Some(Says::Nothing) => Pending::new().with_number(Some(7)).into(),
                     None => panic!("asked for {id:?}, which nobody has begun"),
                 }
