@@ -3,18 +3,22 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::phones::{Ask, Gate, LIFETIME, Phones, Says, approvals, gate, layer};
-use common::{CODE, Calls, Clock, T, kind};
+use common::{CODE, Calls, Clock, Strict, T, kind};
 use futures_util::future::join_all;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
-use tower::Layer;
+use tower::{Layer, service_fn};
 use tower_toopher::approvals::{SealingKey, SecondRequest};
 use tower_toopher::store::{MemoryStore, PushBudget, PushStore, SqliteStore, Store, Throttle};
-use tower_toopher::{Approvals, DenyReason, Factor, Header, RejectionKind, Terminal, ToopherLayer, Verdict};
+use tower_toopher::{
+    Approval, Approvals, Attempt, DenyReason, Factor, Header, NotEnrolledPolicy, RejectionKind, Terminal, ToopherLayer,
+    Verdict,
+};
 
 struct World<S: PushStore> {
     phones: Phones,
@@ -91,6 +95,8 @@ async fn an_approval_is_for_one_request() {
         ("query", Ask { uri: "/pay?to=eve", ..ask() }),
         ("no query", Ask { uri: "/pay", ..ask() }),
         ("host", ask().header("host", "other.test")),
+        ("authority", Ask { uri: "http://other.test/pay?to=bob", ..ask() }),
+        ("port", Ask { uri: "http://shop.test:8080/pay?to=bob", ..ask() }),
         ("body", Ask { body: r#"{"amount":2}"#, ..ask() }),
         ("no body", Ask { body: "", ..ask() }),
         ("longer body", Ask { body: "{\"amount\":1}\n", ..ask() }),
@@ -113,7 +119,9 @@ async fn an_approval_is_for_one_request() {
         assert_eq!(look(ask().challenge(altered).send(&world.gate).await).await, unknown, "{what}");
     }
     assert_eq!((world.calls.count(), world.phones.rings()), (0, 1));
-    assert_eq!(ask().challenge(&challenge).send(&world.gate).await.status(), 200);
+    // The same host, said twice and in capitals.
+    let same = Ask { uri: "http://SHOP.test/pay?to=bob", ..ask() };
+    assert_eq!(same.challenge(&challenge).send(&world.gate).await.status(), 200);
     // Twice: it is used.
     assert_eq!(look(ask().challenge(&challenge).send(&world.gate).await).await, unknown);
     assert_eq!((world.calls.count(), world.phones.rings()), (1, 1));
@@ -153,6 +161,50 @@ async fn a_refusal_ends_it() {
     let challenge = Ask::default().begin(&world.gate).await;
     world.phones.answer(Says::Yes);
     assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
+}
+
+/// Where those pass who have no second factor, nobody becomes one of them while their phone is ringing.
+#[tokio::test]
+async fn a_phone_that_is_taken_away_while_it_rings_lets_nobody_in() {
+    let (phones, clock, calls) = (Phones::default(), Clock::at(T), Calls::default());
+    let lets_pass =
+        layer(approvals(&phones, MemoryStore::new(), &clock)).not_enrolled(NotEnrolledPolicy::PassUnprotected);
+    let gate = lets_pass.layer(Strict::new(&calls));
+    let challenge = Ask::default().begin(&gate).await;
+    phones.answer(Says::Gone);
+    for _ in 0..2 {
+        let response = Ask::default().challenge(&challenge).send(&gate).await;
+        assert_eq!((kind(&response), calls.count()), (Some(RejectionKind::UnknownApproval), 0));
+    }
+    // The next request is one of somebody without a phone.
+    phones.rule(Some(Verdict::Denied(DenyReason::NotEnrolled)));
+    assert_eq!((Ask::default().send(&gate).await.status().as_u16(), calls.count()), (200, 1));
+}
+
+/// Somebody without a phone who comes twenty times at once takes the one place that there is, too: each of the twenty is
+/// told that there is no phone, and none that it must wait for the others.
+#[tokio::test]
+async fn who_has_no_phone_is_told_so_in_parallel_too() {
+    // As slow as a network, so that they overlap.
+    let (asked, counted) = (Calls::default(), Calls::default());
+    let count = asked.clone();
+    let nobody = service_fn(move |attempt: Attempt| {
+        if *attempt.approval() == Approval::Wanted {
+            count.add();
+        }
+        async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(Verdict::Denied(DenyReason::NotEnrolled))
+        }
+    });
+    let gate = layer(Approvals::new(nobody).unwrap()).layer(Strict::new(&counted));
+    let (one, other) = (Ask::default(), Ask::default().header("cookie", "session=2"));
+    let all = join_all((0..20).map(|at| if at % 2 == 0 { one.send(&gate) } else { other.send(&gate) })).await;
+    for response in all {
+        assert_eq!(kind(&response), Some(RejectionKind::NotEnrolled));
+    }
+    // One of them had the place; the others came meanwhile.
+    assert_eq!((asked.count(), counted.count()), (1, 0));
 }
 
 async fn of_twenty_at_once_one_passes<S: PushStore>(store: S) {

@@ -13,20 +13,22 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_toopher::UserId;
 use tower_toopher::approvals::{ApprovalStatus, StatusBody};
-use tower_toopher::store::MemoryStore;
+use tower_toopher::store::{MemoryStore, Store, Throttle};
 
 struct World {
     phones: Phones,
     clock: Clock,
+    store: MemoryStore,
     gate: Gate<MemoryStore>,
     status: ApprovalStatus<Phones, MemoryStore>,
 }
 
 fn world(most_held: usize) -> World {
     let (phones, clock) = (Phones::default(), Clock::at(T));
-    let approvals = approvals(&phones, MemoryStore::new(), &clock).most_held(most_held);
+    let store = MemoryStore::new();
+    let approvals = approvals(&phones, store.clone(), &clock).most_held(most_held);
     let status = approvals.status().session(session);
-    World { phones, clock, gate: gate(approvals, &Calls::default()), status }
+    World { phones, clock, store, gate: gate(approvals, &Calls::default()), status }
 }
 
 fn get(challenge: &str) -> Request<()> {
@@ -75,6 +77,22 @@ async fn a_refusal_that_is_seen_here_frees_the_place() {
     assert_eq!(world.json(get(&challenge)).await.1["status"], "expired");
     // Another session need not wait for two minutes.
     let _ = Ask::default().header("cookie", "session=2").begin(&world.gate).await;
+}
+
+/// Whoever is throttled cannot fetch it now, but can in a while: it is neither over nor denied, and nobody is asked.
+#[tokio::test]
+async fn it_waits_while_its_user_is_throttled() {
+    let world = world(10);
+    let challenge = Ask::default().begin(&world.gate).await;
+    for _ in 0..5 {
+        let _ = world.store.count_attempt(&common::alice(), &Throttle::default(), world.clock.now()).await.unwrap();
+    }
+    world.phones.answer(Says::Yes);
+    let polls = world.phones.polls();
+    assert_eq!(world.json(get(&challenge)).await, (200, json!({"status": "pending", "expires_in": 120})));
+    assert_eq!(world.phones.polls(), polls);
+    world.clock.advance(30);
+    assert_eq!(world.json(get(&challenge)).await.1["status"], "granted");
 }
 
 #[tokio::test]

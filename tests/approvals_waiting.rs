@@ -65,6 +65,31 @@ async fn it_is_held_as_long_as_the_client_likes_within_a_limit() {
     assert_eq!(started.elapsed(), Duration::from_secs(7));
 }
 
+/// One poll that fails is no answer: the client may not have the challenge yet, and the phone has been asked.
+#[tokio::test(start_paused = true)]
+async fn it_is_held_through_trouble() {
+    let (phones, gate, calls) = setup(|approvals| approvals);
+    let troubled = phones.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        troubled.fail(1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        troubled.answer(Says::Yes);
+    });
+    let started = Instant::now();
+    assert_eq!(Ask::default().wait(20).send(&gate).await.status(), 200);
+    assert_eq!((started.elapsed(), phones.polls(), calls.count()), (Duration::from_secs(4), 1, 1));
+}
+
+/// No moment is that far away; whoever allows it is answered, not made to panic.
+#[tokio::test(start_paused = true)]
+async fn for_ever_is_not_at_all() {
+    let (_, gate, _) = setup(|approvals| approvals.longest_wait(Duration::MAX));
+    let started = Instant::now();
+    assert_eq!(Ask::default().wait(u64::MAX).send(&gate).await.status(), 202);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_over_when_its_time_is() {
     let (phones, calls, clock) = (Phones::default(), Calls::default(), Clock::at(T));

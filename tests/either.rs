@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{Says, alice};
-use tower::ServiceExt;
-use tower_toopher::{Approval, ApprovalId, Attempt, DenyReason, EitherVerifier, Factor, Pending, Verdict};
+use common::{CODE, Calls, Says, alice, totp_verifier, user};
+use tower::{ServiceExt, service_fn};
+use tower_toopher::{Approval, ApprovalId, Attempt, BoxError, DenyReason, EitherVerifier, Factor, Pending, Verdict};
 
 const TOTP: Verdict = Verdict::Granted(Factor::Totp);
 const PUSH: Verdict = Verdict::Granted(Factor::Push);
@@ -88,4 +88,37 @@ async fn who_is_asked_and_what_comes_of_it() {
         let case = format!("{otps:?} {phones:?} {otp} {approval:?}");
         assert_eq!(ask(otps, phones, otp, approval).await, (verdict, calls), "{case}");
     }
+}
+
+/// Codes for the phone's side are no guesses at the other one: nobody is locked out there by using a phone, and nobody
+/// can be guessed at on both sides at once.
+#[tokio::test]
+async fn codes_count_where_they_are_looked_at() {
+    let (otps, _, _) = totp_verifier();
+    let phones = Calls::default();
+    let asked = phones.clone();
+    let phones_codes = service_fn(move |attempt: Attempt| {
+        asked.add();
+        let verdict = match attempt.otp() {
+            Some(_) => TOTP,
+            None => denied(DenyReason::OtpRequired),
+        };
+        std::future::ready(Ok::<_, BoxError>(verdict))
+    });
+    let both = EitherVerifier::new(otps, phones_codes);
+    let verify = async |id: &str, otp: &str| {
+        let attempt = Attempt::new(user(id), "pay").with_otp(Some(otp.parse().unwrap()));
+        both.clone().oneshot(attempt).await.unwrap()
+    };
+    // Bob has only a phone: more codes than the throttle would let pass.
+    for _ in 0..50 {
+        assert_eq!(verify("bob", "000000").await, TOTP);
+    }
+    assert_eq!(phones.count(), 50);
+    // Alice has an authenticator: five guesses there, and none on the phone's side.
+    for _ in 0..5 {
+        assert_eq!(verify(alice().as_str(), "000000").await, denied(DenyReason::WrongOtp));
+    }
+    assert!(matches!(verify(alice().as_str(), CODE).await, Verdict::Denied(DenyReason::Throttled { .. })));
+    assert_eq!(phones.count(), 50);
 }

@@ -16,6 +16,8 @@ pub enum Answer {
     Yes,
     /// It is denied.
     No,
+    /// It will never be answered: the phone has been taken out of the account since it rang.
+    Gone,
 }
 
 /// A verifier that asks people, whose answers the test gives. Clones are the same phones.
@@ -142,6 +144,7 @@ impl Service<Attempt> for FakePhones {
                 match question(id).and_then(|at| state.asked.get(at)) {
                     Some(Answer::Yes) => Verdict::Granted(Factor::Push),
                     Some(Answer::No) => Verdict::Denied(DenyReason::Refused),
+                    Some(Answer::Gone) => Verdict::Denied(DenyReason::NotEnrolled),
                     Some(Answer::Nothing) => Pending::new().with_number(Some(7)).into(),
                     None => panic!("asked for {id:?}, which nobody has begun"),
                 }

@@ -64,9 +64,15 @@ impl Default for Look {
 impl Browser {
     pub async fn start() -> Self {
         let place = DRIVERS.acquire().await.unwrap();
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let nth = STARTED.fetch_add(1, Ordering::SeqCst);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{}-{nth}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
         // In a group of their own: a browser outlives a driver that is killed.
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            // What a browser that is killed leaves behind goes with the folder.
+            .env("TMPDIR", &folder)
             .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -82,7 +88,6 @@ impl Browser {
         };
         // What is printed later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{}", driver.id()));
         let address = format!("http://127.0.0.1:{port}");
         Self { driver, address, folder, windows: AtomicUsize::new(0), _place: place }
     }
