@@ -450,20 +450,23 @@ fn killed_under_load_and_started_again_empty() {
     let store = redis.store().deadline(Duration::from_millis(500));
     // The life of the server that a moment belongs to: odd numbers are between two lives.
     let life = Arc::new(AtomicUsize::new(0));
-    let (stop, start) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(4)));
+    let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let start = Arc::new(Barrier::new(4));
     let log = Arc::new(Mutex::new(Vec::new()));
     let load: Vec<_> = (0..4)
         .map(|_| {
-            let (store, life, stop, start, log) =
-                (store.clone(), life.clone(), stop.clone(), start.clone(), log.clone());
+            let (store, life, stop, over, start, log) =
+                (store.clone(), life.clone(), stop.clone(), over.clone(), start.clone(), log.clone());
             std::thread::spawn(move || {
                 for step in 0.. {
-                    // All four race for each code.
-                    start.wait();
-                    if stop.load(Ordering::SeqCst) {
-                        return;
+                    // All four race for each code, or all four stop: one of them decides for this round.
+                    if start.wait().is_leader() {
+                        over.store(stop.load(Ordering::SeqCst), Ordering::SeqCst);
                     }
                     start.wait();
+                    if over.load(Ordering::SeqCst) {
+                        return;
+                    }
                     let before = life.load(Ordering::SeqCst);
                     let said = block_on(spend(&store, step));
                     let after = life.load(Ordering::SeqCst);
@@ -527,17 +530,20 @@ fn dropped_futures_leave_nothing_half_done() {
         line.unwrap().parse().unwrap()
     };
     let before = connections();
+    let mut halfway = 0;
     for step in 1..200 {
         block_on(async {
             let alice = user("alice");
             let mut dropped = Box::pin(store.spend_step(&alice, "", step, s(NOW + 1000), s(NOW)));
-            assert!(futures_util::poll!(&mut dropped).is_pending());
+            // On a busy machine the answer is there, now and then, before this thread is.
+            halfway += usize::from(futures_util::poll!(&mut dropped).is_pending());
             drop(dropped);
             // Whichever of the two came first, the code is spent now, once.
             let _ = spend(&store, step).await.unwrap();
             assert_eq!(spend(&store, step).await.unwrap(), Spend::Replayed);
         });
     }
+    assert!(halfway > 100, "{halfway} of 199 were dropped before they were answered");
     // One for each look.
     assert_eq!(connections(), before + 1);
 }
