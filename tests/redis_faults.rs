@@ -7,127 +7,16 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::redis::Redis;
+use common::resp::{Do, Fake, HELLO, fresh, good, sound};
 use proptest::prelude::*;
 use tower_toopher::ApprovalId;
 use tower_toopher::store::{NewPush, PushEnd, PushStore, RedisError, RedisStore, Spend, Store, Throttle};
 use tower_toopher::test_util::conformance::{NOW, s, user};
 use tower_toopher::test_util::{block_on, pushes};
-
-/// What the fake server does about one command.
-#[derive(Clone, Debug)]
-enum Do {
-    Say(Vec<u8>),
-    SayAndCut(Vec<u8>),
-    Hang,
-}
-
-type Script = dyn Fn(&[String]) -> Do + Send + Sync;
-
-/// A server that says what the test wants.
-struct Fake {
-    url: String,
-    script: Arc<Mutex<Arc<Script>>>,
-    connections: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-}
-
-impl Fake {
-    fn new(script: impl Fn(&[String]) -> Do + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let fake = Self {
-            url: format!("redis://{}", listener.local_addr().unwrap()),
-            script: Arc::new(Mutex::new(Arc::new(script))),
-            connections: Arc::default(),
-            over: Arc::default(),
-        };
-        let (script, connections, over) = (fake.script.clone(), fake.connections.clone(), fake.over.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                connections.fetch_add(1, Ordering::SeqCst);
-                let script = script.clone();
-                std::thread::spawn(move || serve(stream.unwrap(), &script));
-            }
-        });
-        fake
-    }
-
-    fn now(&self, script: impl Fn(&[String]) -> Do + Send + Sync + 'static) {
-        *self.script.lock().unwrap() = Arc::new(script);
-    }
-
-    fn store(&self, deadline: u64) -> RedisStore {
-        RedisStore::new(&self.url).unwrap().deadline(Duration::from_millis(deadline))
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.url.strip_prefix("redis://").unwrap());
-    }
-}
-
-fn serve(mut stream: TcpStream, script: &Mutex<Arc<Script>>) {
-    let mut read = std::io::BufReader::new(stream.try_clone().unwrap());
-    while let Some(command) = command(&mut read) {
-        let script = script.lock().unwrap().clone();
-        match script(&command) {
-            Do::Say(bytes) => {
-                if stream.write_all(&bytes).is_err() {
-                    return;
-                }
-            }
-            Do::SayAndCut(bytes) => {
-                let _ = stream.write_all(&bytes);
-                let _ = stream.shutdown(Shutdown::Both);
-                return;
-            }
-            Do::Hang => {}
-        }
-    }
-}
-
-fn command(read: &mut impl std::io::BufRead) -> Option<Vec<String>> {
-    let mut line = || {
-        let mut line = String::new();
-        (read.read_line(&mut line).ok()? > 0).then(|| line[1..].trim().to_owned())
-    };
-    let words: usize = line()?.parse().ok()?;
-    (0..words)
-        .map(|_| {
-            let mut line = String::new();
-            read.read_line(&mut line).ok()?;
-            let mut bytes = vec![0; line[1..].trim().parse::<usize>().ok()? + 2];
-            read.read_exact(&mut bytes).ok()?;
-            bytes.truncate(bytes.len() - 2);
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        })
-        .collect()
-}
-
-const HELLO: &[u8] = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n";
-
-/// The answer of a sound server to a spend of a fresh code: the number of the call is the fifth argument.
-fn fresh(command: &[String]) -> Vec<u8> {
-    let number = &command[6];
-    format!("*2\r\n${}\r\n{number}\r\n$5\r\nfresh\r\n", number.len()).into_bytes()
-}
-
-/// A sound server, but for the script's answers.
-fn sound(answer: impl Fn(&[String]) -> Do) -> impl Fn(&[String]) -> Do {
-    move |command| if command[0] == "HELLO" { Do::Say(HELLO.to_vec()) } else { answer(command) }
-}
-
-fn good(command: &[String]) -> Do {
-    sound(|command| Do::Say(fresh(command)))(command)
-}
 
 async fn spend(store: &RedisStore, step: u64) -> Result<Spend, RedisError> {
     store.spend_step(&user("alice"), "", step, s(NOW + 1000), s(NOW)).await
@@ -440,81 +329,6 @@ fn a_way_that_breaks_anywhere_burns_no_code_without_an_error() {
         }
     }
     assert!(errors > 300 && passes > 50, "{errors} errors, {passes} passes");
-}
-
-/// `kill -9` under load, and a server that is empty when it comes back. In the life of one server a code passes once;
-/// meanwhile there are errors, and afterwards there are none, without anything done on this side.
-#[test]
-fn killed_under_load_and_started_again_empty() {
-    let Some(mut redis) = Redis::start(&[]) else { return };
-    let store = redis.store().deadline(Duration::from_millis(500));
-    // The life of the server that a moment belongs to: odd numbers are between two lives.
-    let life = Arc::new(AtomicUsize::new(0));
-    let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let start = Arc::new(Barrier::new(4));
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (store, life, stop, over, start, log) =
-                (store.clone(), life.clone(), stop.clone(), over.clone(), start.clone(), log.clone());
-            std::thread::spawn(move || {
-                for step in 0.. {
-                    // All four race for each code, or all four stop: one of them decides for this round.
-                    if start.wait().is_leader() {
-                        over.store(stop.load(Ordering::SeqCst), Ordering::SeqCst);
-                    }
-                    start.wait();
-                    if over.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let before = life.load(Ordering::SeqCst);
-                    let said = block_on(spend(&store, step));
-                    let after = life.load(Ordering::SeqCst);
-                    log.lock().unwrap().push((step, before, after, said.ok()));
-                }
-            })
-        })
-        .collect();
-    let reached = |count: usize| {
-        let end = Instant::now() + Duration::from_secs(60);
-        let target = log.lock().unwrap().len() + count;
-        while log.lock().unwrap().len() < target {
-            assert!(Instant::now() < end, "nothing happens any more");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    for _ in 0..3 {
-        reached(200);
-        life.fetch_add(1, Ordering::SeqCst);
-        redis.kill();
-        reached(8);
-        redis.start_again();
-        life.fetch_add(1, Ordering::SeqCst);
-    }
-    reached(400);
-    stop.store(true, Ordering::SeqCst);
-    load.into_iter().for_each(|thread| thread.join().unwrap());
-    let log = log.lock().unwrap();
-    let last = log.iter().map(|(step, ..)| *step).max().unwrap();
-    let (mut passes, mut errors) = (0, 0);
-    for step in 0..=last {
-        let race: Vec<_> = log.iter().filter(|(of, ..)| *of == step).collect();
-        let fresh = race.iter().filter(|(.., said)| *said == Some(Spend::Fresh)).count();
-        let failed = race.iter().filter(|(.., said)| said.is_none()).count();
-        passes += fresh;
-        errors += failed;
-        // A race that is within one life, from its first start to its last end.
-        let lives: Vec<_> = race.iter().flat_map(|(_, before, after, _)| [*before, *after]).collect();
-        let within_one = lives.iter().all(|life| *life == lives[0] && life % 2 == 0);
-        if within_one {
-            assert!(fresh <= 1, "step {step} passed {fresh} times within one life");
-            assert!(failed > 0 || fresh == 1, "step {step} was burnt, and nobody was told");
-        }
-    }
-    assert!(passes > 100 && errors >= 3, "{passes} passes, {errors} errors");
-    // The last hundred and more are after the last start: no trouble is left.
-    let tail = log.iter().filter(|(step, ..)| *step > last - 50);
-    assert!(tail.clone().count() >= 150 && tail.clone().all(|(.., said)| said.is_some()));
 }
 
 /// Requests that are gone before they are answered: what they asked for is done whole or not at all, and the connection

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod phones;
 pub mod process;
 pub mod redis;
+pub mod resp;
 pub mod toopher;
 
 use std::convert::Infallible;
