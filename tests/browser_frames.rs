@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use common::browser::{Browser, element, have_browser, screenshot, text, until};
+use common::browser::{Browser, element, have_browser, holds, screenshot, text, until};
 use common::toopher::{self, Phone};
 use common::{Clock, T};
 use fantoccini::{Client, Locator};
@@ -724,8 +724,8 @@ async fn in_the_dark_and_on_a_small_screen() {
             type_into(window, "otp", "000000\n").await;
             text(window, "[role=alert]", "not accepted").await;
             screenshot(window, &format!("{page}-{name}-wrong")).await;
-            let script = "return document.documentElement.scrollWidth <= innerWidth";
-            assert_eq!(window.execute(script, vec![]).await.unwrap(), true, "{page} at {width}");
+            // The text may be there before its style is.
+            holds(window, "document.documentElement.scrollWidth <= innerWidth").await;
         }
         world.open(window, &world.far, &[("page", "pair"), ("user", "new"), ("attributes", &attributes)]).await;
         text(window, STATUS, "Pair your phone").await;
@@ -736,8 +736,7 @@ async fn in_the_dark_and_on_a_small_screen() {
     world.visit(&world.far, &small).await;
     text(&world.window, STATUS, ASKS).await;
     screenshot(&world.window, "authenticate-small").await;
-    let script = "return document.documentElement.scrollHeight <= innerHeight";
-    assert_eq!(world.window.execute(script, vec![]).await.unwrap(), true);
+    holds(&world.window, "document.documentElement.scrollHeight <= innerHeight").await;
     drop(phone);
 }
 

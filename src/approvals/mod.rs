@@ -182,7 +182,8 @@ impl<V, S> Approvals<V, S> {
 
     /// Sets how many requests, and listeners of the status service, wait at once. Default: 20,000, and never more than
     /// four of one user. Beyond it requests are answered at once, as if they had not asked to be held, and listeners with
-    /// 503. Each request that is held keeps its body in memory.
+    /// 503. Each request that is held takes about 3 KB (2,777 bytes with ten thousand held, counted by
+    /// `tests/approvals_waiting.rs`) and keeps its body in memory; it holds no thread, and nothing of the inner service.
     pub fn most_held(self, requests: usize) -> Self {
         Self { held: Arc::new(Places::new(requests)), ..self }
     }
