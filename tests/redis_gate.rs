@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
+use common::phones::{self, Ask, Phones, Says};
 use common::redis::Redis;
 use common::resp::{Do, Fake, HELLO, real, sound};
 use common::{CODE, Calls, NEXT_CODE, Strict, k20, request_of, totp_verifier, user};
@@ -137,8 +138,8 @@ fn every_trouble_is_503_while_it_lasts_and_is_over_with_it() {
         }));
         let case = format!("{trouble:?} in {broken}, {times} times");
         // Keys of its own.
-        let prefix = format!("{}", fake.url.rsplit(':').next().unwrap());
-        let house = House::of(fake.store(deadline).prefix(&prefix).unwrap());
+        let prefix = fake.url.rsplit(':').next().unwrap();
+        let house = House::of(fake.store(deadline).prefix(prefix).unwrap());
         for _ in 0..times {
             assert_eq!(house.says("alice", CODE), UNAVAILABLE, "{case}");
         }
@@ -175,8 +176,8 @@ fn a_server_that_lets_nobody_in_is_503_and_then_forgotten() {
     ] {
         let case = format!("{refusal:?}");
         let fake = Fake::new(move |_| refusal.clone());
-        let prefix = format!("{}", fake.url.rsplit(':').next().unwrap());
-        let house = House::of(fake.store(200).prefix(&prefix).unwrap());
+        let prefix = fake.url.rsplit(':').next().unwrap();
+        let house = House::of(fake.store(200).prefix(prefix).unwrap());
         for _ in 0..8 {
             assert_eq!(house.says("alice", CODE), UNAVAILABLE, "{case}");
         }
@@ -185,6 +186,52 @@ fn a_server_that_lets_nobody_in_is_503_and_then_forgotten() {
         assert_eq!(house.says("alice", CODE), OK, "{case}");
         assert_eq!(house.says("alice", CODE), DENIED, "{case}");
     }
+}
+
+/// Whatever comes of it: who is let in costs two, who is not at most as many.
+#[test]
+fn a_request_is_two_round_trips_at_the_most() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let trips = || -> u64 {
+        let info: String = redis.ask(&["INFO", "commandstats"]);
+        let calls = |line: &str| {
+            line.strip_prefix("cmdstat_eval")?.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok()
+        };
+        info.lines().filter_map(calls).sum()
+    };
+    let cost = |what: &dyn Fn() -> StatusCode| {
+        let before = trips();
+        let status = what();
+        (status, trips() - before)
+    };
+    let house = House::of(redis.store());
+    // The script, which the server keeps.
+    assert_eq!(cost(&|| house.says("alice", "000000")), (DENIED, 2));
+    assert_eq!(cost(&|| house.says("alice", "000000")), (DENIED, 1));
+    assert_eq!(cost(&|| house.says("alice", CODE)), (OK, 2));
+    assert_eq!(cost(&|| house.says("alice", CODE)), (DENIED, 2));
+    assert_eq!(cost(&|| house.says("nobody", CODE)), (DENIED, 1));
+    for _ in 0..4 {
+        house.says("alice", "000000");
+    }
+    assert_eq!(cost(&|| house.says("alice", NEXT_CODE)), (StatusCode::TOO_MANY_REQUESTS, 1));
+
+    let (phones, clock, calls) = (Phones::default(), ManualClock::at(common::T), Calls::default());
+    let gate = phones::gate(phones::approvals(&phones, redis.store(), &clock), &calls);
+    let challenge = std::cell::RefCell::new(String::new());
+    let begin = || {
+        *challenge.borrow_mut() = block_on(Ask::default().begin(&gate));
+        StatusCode::ACCEPTED
+    };
+    let come_back = || block_on(Ask::default().challenge(&challenge.borrow()).send(&gate)).status();
+    assert_eq!(cost(&begin), (StatusCode::ACCEPTED, 2));
+    assert_eq!(cost(&come_back), (StatusCode::ACCEPTED, 1));
+    phones.answer(Says::Yes);
+    assert_eq!(cost(&come_back), (OK, 2));
+    assert_eq!(cost(&come_back), (DENIED, 1));
+    begin();
+    phones.answer(Says::No);
+    assert_eq!(cost(&come_back), (DENIED, 2));
 }
 
 /// `kill -9` under load, and a server that is empty when it comes back. In the life of one server a code passes once;
