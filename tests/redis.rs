@@ -68,6 +68,10 @@ fn every_record_ends_but_never_before_its_time() {
     let Some((redis, store)) = filled() else { return };
     let keys = keys(&redis);
     assert_eq!(keys.len(), 3);
+    for key in keys.values() {
+        let bytes: u64 = redis.ask(&["MEMORY", "USAGE", key]);
+        assert!(bytes < 300, "{key} takes {bytes} bytes");
+    }
     // The step is kept for 1000 seconds by the suite; a minute is added.
     let expected = [('s', 1000 * SECOND), ('f', 365 * DAY), ('p', 30 * DAY)];
     for (kind, time) in expected {
@@ -272,6 +276,10 @@ fn a_server_that_is_full_or_a_replica_refuses_and_loses_nothing() {
     assert_eq!(code(spend_next()).as_deref(), Some("READONLY"));
     assert_eq!(code(count()).as_deref(), Some("READONLY"));
     redis.ask::<()>(&["REPLICAOF", "NO", "ONE"]);
+    redis.ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(code(spend_next()).as_deref(), Some("NOREPLICAS"));
+    assert_eq!(code(count()).as_deref(), Some("NOREPLICAS"));
+    redis.ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     // Nothing was burnt, and nothing counted.
     assert_eq!(spend(&store, "alice", "phone", 11, NOW), Spend::Fresh);
     for _ in 0..5 {
@@ -325,6 +333,10 @@ fn the_rights_that_are_documented_are_enough() {
         let _ = admit(&store, "alice", NOW);
         let _ = spend(&store, "alice", "", 10, NOW);
     }
+    let elsewhere = RedisStore::new(&url("hunter2").replace("/0", "/3")).unwrap();
+    assert!(block_on(elsewhere.check()).unwrap_err().code().is_some());
+    redis.ask::<()>(&["ACL", "SETUSER", "gate", "+select"]);
+    block_on(elsewhere.check()).unwrap();
     assert!(!format!("{store:?} {store:#?}").contains("hunter2"));
     assert!(format!("{store:?}").contains("127.0.0.1"));
     let other = store.clone().prefix("other").unwrap();

@@ -18,6 +18,11 @@ use self::link::Link;
 use super::{Admission, Spend, Store, Throttle};
 use crate::{UserId, random};
 
+/// Its code is tried as that of this documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/machines.md")]
+struct Machines;
+
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Keeps failures, spent steps and pushes in Redis 7 or Valkey, for all processes that serve the same users.
@@ -58,7 +63,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 ///
 /// Records end by the server's clock, later than they are over by the caller's. A lock-out has no expiry, since time
 /// must not free whom only an administrator may. The server needs no rights but to `EVAL`, `EVALSHA`, `GET`, `SET`,
-/// `DEL`, `PTTL` and `PEXPIRE` on its own keys (`~toopher:*`); `INFO` for `check`.
+/// `DEL`, `PTTL` and `PEXPIRE` on its own keys (`~toopher:*`); `INFO` for `check`, and `SELECT` for a database that is
+/// not 0.
 ///
 /// Names of users stand in the keys as hashes, which hide them from a glance and not from one who tries names.
 #[derive(Clone)]
