@@ -115,7 +115,8 @@ async fn log_in(session: Session, Form(form): Form<HashMap<String, String>>) -> 
     if (field("user"), field("password")) != (Some("alice"), Some("wonderland")) {
         return Err(StatusCode::UNAUTHORIZED);
     }
-    // Nobody who knew the id before knows it after.
+    // Nobody who knew the id before knows it after, and nothing of the session before is left.
+    session.clear().await;
     session.cycle_id().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     session.insert("user", "alice").await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok("Logged in.\n")
@@ -126,7 +127,8 @@ async fn account(factor: SecondFactor) -> String {
 }
 
 async fn transferred(factor: SecondFactor, Form(form): Form<HashMap<String, String>>) -> String {
-    format!("{} sent {:?}: {}.\n", factor.user(), form.get("amount"), said(&factor))
+    let amount = form.get("amount").map_or("nothing", String::as_str);
+    format!("{} sent {amount}: {}.\n", factor.user(), said(&factor))
 }
 
 fn said(factor: &SecondFactor) -> String {

@@ -528,36 +528,49 @@ async fn where_a_form_may_name_somebody_else_it_is_read_whatever_the_grant_says(
 }
 
 #[tokio::test]
-async fn an_otp_in_the_head_is_verified_all_the_same_and_makes_a_fresh_grant() {
+async fn an_otp_beside_a_good_grant_is_left_for_a_gate_further_in() {
     let clock = Clock::at(T);
-    let verifier = verifier();
-    let layer = ToopherLayer::new(verifier.clone()).grants(grants(&clock)).max_age(Duration::from_secs(300));
-    let header_only = layer.clone().layer(inner());
-    let grant = obtain(&header_only).await;
-    let form = layer.clone().extractor(HeaderOrForm::default()).layer(inner());
-    clock.advance(200);
-    for (otp, expected) in [
-        ("000000", Some(Kind::WrongOtp)),
-        ("", Some(Kind::MalformedOtp)),
-        ("000000, 081804", Some(Kind::AmbiguousOtp)),
-        (CODE, None),
-    ] {
-        let sent = || Sent { otp: Some(otp), ..with(&grant) };
-        assert_eq!(kind(&send(&header_only, sent()).await), expected, "{otp}");
-        assert_eq!(kind(&form.clone().oneshot(sent().request()).await.unwrap()), expected, "{otp}");
-    }
-    let renewed = grant_in(&send(&header_only, Sent { otp: Some(CODE), ..with(&grant) }).await).unwrap();
-    clock.advance(200);
-    assert!(passes(&header_only, with(&renewed)).await && !passes(&header_only, with(&grant)).await);
-
-    // In a form it is not looked at: the body goes on unread.
-    clock.set(T);
+    let (verifier, app_calls) = (verifier(), Calls::default());
+    let layer = |action: &'static str, max_age| {
+        let layer = ToopherLayer::new(verifier.clone()).grants(grants(&clock)).action(action);
+        layer.max_age(Duration::from_secs(max_age))
+    };
+    // The whole site for an hour, and step-up on one route of it.
+    let site = || layer("read", 3600).covered_by(["pay"]);
+    let pay = site().layer(layer("pay", 300).layer(inner()));
+    let grant = grant_in(&site().layer(inner()).oneshot(with_code().request()).await.unwrap()).unwrap();
+    clock.advance(100);
+    let come = |otp| {
+        let (pay, request) = (pay.clone(), Sent { otp, ..with(&grant) }.request());
+        async move { pay.oneshot(request).await.unwrap() }
+    };
+    assert_eq!(kind(&come(None).await), Some(Kind::OtpRequired));
+    assert_eq!(kind(&come(Some("000000")).await), Some(Kind::WrongOtp));
+    let paid = come(Some(CODE)).await;
+    assert_eq!(
+        (paid.status().as_u16(), &paid.headers()["shown"]),
+        (200, &HeaderValue::from_static("alice Totp pay now"))
+    );
+    let both = grant_in(&paid).unwrap();
+    assert_eq!(pay.clone().oneshot(with(&both).request()).await.unwrap().status(), 200);
+    // It is not spent by the outer one, and what is behind gets it as it came.
+    let sees = service_fn(|request: Request<Body>| {
+        app_calls.add();
+        assert_eq!(request.headers()["Toopher-OTP"], "0000 00");
+        std::future::ready(Ok::<_, Infallible>(Response::new(Body::default())))
+    });
     let asked = verifier.calls.count();
-    let mut request = with(&grant).request();
-    *request.body_mut() = Body::from("otp=000000");
-    request.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-    assert_eq!(form.oneshot(request).await.unwrap().status(), 200);
-    assert_eq!(verifier.calls.count(), asked);
+    let sent = || Sent { otp: Some("0000 00"), ..with(&grant) };
+    assert_eq!(site().layer(sees).oneshot(sent().request()).await.unwrap().status(), 200);
+    assert_eq!((verifier.calls.count(), app_calls.count()), (asked, 1));
+    // Where a code must count, it does, whatever else there is.
+    let confirms = gate(grants(&clock), "read", 0);
+    assert_eq!(kind(&send(&confirms, Sent { otp: Some("000000"), ..with(&grant) }).await), Some(Kind::WrongOtp));
+    let renewed = grant_in(&send(&confirms, Sent { otp: Some(CODE), ..with(&grant) }).await).unwrap();
+    clock.advance(3_600 - 100 + 1);
+    let site = ToopherLayer::new(verifier.clone()).grants(grants(&clock).lifetime(Duration::from_secs(3600)));
+    let site = site.action("read").max_age(Duration::from_secs(3600)).layer(inner());
+    assert!(passes(&site, with(&renewed)).await && !passes(&site, with(&grant)).await);
 }
 
 /// A body that must not be read.

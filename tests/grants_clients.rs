@@ -87,8 +87,7 @@ impl Jar {
     /// The status, and the body.
     async fn curl(&self, url: String, args: &[&str]) -> (u16, String) {
         let jar = self.0.to_str().unwrap();
-        let mut all =
-            vec!["-s", "-4", "-w", "\n%{http_code}", "-b", jar, "-c", jar];
+        let mut all = vec!["-s", "-4", "-w", "\n%{http_code}", "-b", jar, "-c", jar];
         all.extend(args);
         all.push(&url);
         let output = tokio::process::Command::new("curl").args(&all).output().await.unwrap();

@@ -27,14 +27,9 @@ pub(super) struct Freshness {
 impl Freshness {
     /// Whether a factor was shown that serves for this request. One that a grant speaks for is put into `parts`.
     ///
-    /// `earlier_will_do` says whether one of an earlier request may be taken at all.
-    pub(super) fn passes(
-        &self,
-        parts: &mut Parts,
-        user: &UserId,
-        action: &Action,
-        earlier_will_do: impl FnOnce(&Parts) -> bool,
-    ) -> bool {
+    /// `earlier_will_do` says whether one of an earlier request may be taken at all. An OTP in the request is no reason not
+    /// to: were it taken here, none would be left for a gate further in that wants a fresher factor.
+    pub(super) fn passes(&self, parts: &mut Parts, user: &UserId, action: &Action, earlier_will_do: bool) -> bool {
         let shown = |parts: &Parts, when: &dyn Fn(Option<SystemTime>) -> bool| {
             let mut all = parts.extensions.get::<SecondFactor>().into_iter().flat_map(SecondFactor::all);
             let takes = |action_of: &Action| action_of == action || self.covered_by.contains(action_of);
@@ -43,7 +38,7 @@ impl Freshness {
         if shown(parts, &|at| at.is_none()) {
             return true;
         }
-        if self.max_age.is_zero() || !earlier_will_do(parts) {
+        if self.max_age.is_zero() || !earlier_will_do {
             return false;
         }
         let Some(now) = self.now() else { return false };
@@ -111,9 +106,10 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     ///
     /// What was shown earlier is known from a [grant](crate::gate::grants), or from a
     /// [`SecondFactor`](crate::SecondFactor::with_shown_at) that code outside the gate has put into the request's
-    /// extensions. Such a request goes on without its body being read. An OTP in its head is verified all the same, and
-    /// refused if it is wrong; one in a form is not looked at. Where a [form may name the user](Self::identify_by_form), no
-    /// earlier factor is taken.
+    /// extensions. Such a request goes on as it came, its body unread. **A code that comes with it is neither verified nor
+    /// spent here:** it may be for a gate further in that wants a fresher factor. Where a code that somebody types must count,
+    /// and where a factor is to be made fresh ahead of time, leave it at zero. Where a
+    /// [form may name the user](Self::identify_by_form), no earlier factor is taken.
     ///
     /// It opens an attack: for so long, whoever takes over the session (at the open browser, by a stolen cookie, or by a
     /// page that has the browser send requests) needs no second factor. An approval on the phone, which showed *one*
@@ -125,7 +121,8 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         })
     }
 
-    /// Sets the actions whose factor serves for this route as well as one for its own action. Default: none but its own.
+    /// Sets the actions whose factor serves for this route as well as one for its own action: one of earlier, and one that a
+    /// gate further out was shown for this request. Default: none but its own.
     ///
     /// Name heavier actions only: a factor for a lighter one, which people show without a thought, would let pass the
     /// heavier one.

@@ -176,7 +176,7 @@ impl Policy {
         self.challenges = Challenges::new(realm);
     }
 
-    pub(super) fn admit(&self, parts: &mut Parts, otp_in_head: impl FnOnce(&Parts) -> bool) -> Admission {
+    pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
         if self.skip.as_ref().is_some_and(|skip| skip(parts)) || (self.pass_preflight && is_preflight(parts)) {
             return Admission::Pass;
         }
@@ -192,8 +192,8 @@ impl Policy {
             ActionPolicy::Chosen(choose) => choose(parts),
         };
         if let Some(user) = &user {
-            // A form may name somebody else, and is not read when a factor of earlier is taken.
-            let earlier_will_do = |parts: &Parts| self.identify_by_form.is_none() && !otp_in_head(parts);
+            // A form may name somebody else, and is not read where a factor of earlier will do.
+            let earlier_will_do = self.identify_by_form.is_none();
             if self.freshness.passes(parts, user, &action, earlier_will_do) {
                 return Admission::Pass;
             }

@@ -69,7 +69,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.policy.admit(&mut parts, |parts| self.extractor.is_in_head(parts)) {
+        match self.policy.admit(&mut parts) {
             Admission::Pass => {
                 let request = Request::from_parts(parts, self.extractor.pass(body));
                 ResponseFuture::forwarding(self.inner.clone(), request, self)

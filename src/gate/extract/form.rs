@@ -176,10 +176,6 @@ where
     fn pass(&self, body: B) -> R::Body {
         R::untouched(body)
     }
-
-    fn is_in_head(&self, parts: &Parts) -> bool {
-        self.header.is_in(&parts.headers)
-    }
 }
 
 /// How the inner service's body is made: [`InPlace`] or [`Wrapped`].

@@ -38,11 +38,6 @@ impl Header {
         Self { name }
     }
 
-    /// Whether there is one, of whatever spelling.
-    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers.contains_key(&self.name)
-    }
-
     /// Takes the OTP out of `headers`.
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Otp>, ExtractError> {
         let line = take_line(headers, &self.name)?;
@@ -70,10 +65,6 @@ impl<B: Body> Extract<B> for Header {
 
     fn pass(&self, body: B) -> B {
         body
-    }
-
-    fn is_in_head(&self, parts: &Parts) -> bool {
-        self.is_in(&parts.headers)
     }
 }
 

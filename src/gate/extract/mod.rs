@@ -63,15 +63,6 @@ pub trait Extract<B> {
 
     /// Converts the body of a request that is let through unasked. Nothing of it may be read.
     fn pass(&self, body: B) -> Self::Body;
-
-    /// Whether there is an OTP, of whatever spelling, in the head of the request. Default: no.
-    ///
-    /// Such a one is verified although a factor that was shown earlier would do
-    /// ([`ToopherLayer::max_age`](crate::ToopherLayer::max_age)): who sends a code wants it checked.
-    fn is_in_head(&self, parts: &Parts) -> bool {
-        let _ = parts;
-        false
-    }
 }
 
 /// What an [`Extract`] has found in a request.
