@@ -104,7 +104,7 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     /// Sets how long ago a factor may have been shown, so that the request passes unasked. Default: zero, which is *for this
     /// request only*.
     ///
-    /// What was shown earlier is known from a [grant](crate::gate::grants), or from a
+    /// What was shown earlier is known from a grant (feature `grants`), whose own lifetime is above this, or from a
     /// [`SecondFactor`](crate::SecondFactor::with_shown_at) that code outside the gate has put into the request's
     /// extensions. Such a request goes on as it came, its body unread. **A code that comes with it is neither verified nor
     /// spent here:** it may be for a gate further in that wants a fresher factor. Where a code that somebody types must count,
@@ -142,8 +142,8 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         })
     }
 
-    /// Issues [grants](crate::gate::grants) after success, and takes them as [`max_age`](Self::max_age) says. Default: each
-    /// request must bring a factor of its own.
+    /// Issues [grants](crate::gate::grants) after success, and takes them as [`max_age`](Self::max_age) says. Default: none
+    /// is issued, and none is taken.
     #[cfg(feature = "grants")]
     pub fn grants(self, grants: Grants) -> Self {
         self.change(|policy| policy.freshness.grants = Some(grants))

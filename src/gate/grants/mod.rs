@@ -66,10 +66,17 @@
 //!
 //! - **Only a factor that was verified for this request leads to one**: not a grant, so that nothing is renewed without a
 //!   factor; not a request that was skipped, or let pass without one; and no user who was only
-//!   [named in a form](crate::ToopherLayer::identify_by_form), since no first factor was shown yet.
+//!   [named in a form](crate::ToopherLayer::identify_by_form), since no first factor was shown yet. The factors of the grant
+//!   that the request came with are in the new one, too, and as old as they are.
 //! - The inner service's response carries it, whatever its status. A response that sets the same cookie by itself is left as
 //!   it is. In a cookie or a header, `Cache-Control` becomes `no-store`, since what is in it is for one client.
 //! - Where it cannot be made (no session, no epoch, no random numbers) the request goes on without.
+//!
+//! # One gate in another
+//!
+//! Each goes by its own rules: what an outer gate takes may be too old for an inner one, which then asks. A code in the request
+//! is left for it. Where both had to be shown a factor for one request, the grant of the inner one is kept. Behind a
+//! [forward-auth](crate::Profile::ForwardAuth) proxy, the proxy must hand `Set-Cookie` on.
 //!
 //! # What ends it
 //!
@@ -127,6 +134,9 @@ struct Setup {
 
 impl Grants {
     /// Grants that are sealed with `key` and bound to a session and an epoch, in a cookie `__Host-second-factor`.
+    ///
+    /// `key` is for this application alone: one that has the same key, and the same names for users and sessions, takes the
+    /// grants of the other one.
     ///
     /// `session` names the session, as the application knows it. It must be a name that survives until the factor is to be
     /// forgotten, and that nobody else has: with a constant, a grant that was stolen from one browser serves in every other
