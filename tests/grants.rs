@@ -243,7 +243,9 @@ async fn another_user_session_or_epoch_opens_none_of_it() {
         assert!(!passes(&gate, sent).await, "{what}");
     }
     // Without a name for either none is issued, and the request goes on.
-    for login in [Login { session: None, ..LOGIN }, Login { epoch: None, ..LOGIN }] {
+    for login in
+        [Login { session: None, ..LOGIN }, Login { session: Some(""), ..LOGIN }, Login { epoch: None, ..LOGIN }]
+    {
         let response = send(&gate, Sent { login, ..with_code() }).await;
         assert_eq!((response.status().as_u16(), grant_in(&response)), (200, None));
         assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=60");
@@ -814,6 +816,18 @@ async fn what_code_outside_knows_of_is_taken_by_its_age_too() {
     let before_1970 =
         SecondFactor::new(alice(), "pay", Factor::Totp).with_shown_at(UNIX_EPOCH - Duration::from_secs(1));
     assert_eq!(come(before_1970).await, 401);
+    // The lifetime of grants is above it, and the challenge does not promise more.
+    let longer = ToopherLayer::new(verifier()).grants(grants(&clock)).action("pay").max_age(Duration::from_secs(3600));
+    let longer = longer.step_up(tower_toopher::StepUp::new()).layer(inner());
+    for (age, status) in [(900, 200), (901, 401)] {
+        let mut request = Sent::default().request();
+        request.extensions_mut().insert(shown("alice", "pay", T - age));
+        let response = longer.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{age}");
+        let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
+        let says = |line: &HeaderValue| line.to_str().unwrap().ends_with(", max_age=\"900\"");
+        assert_eq!(challenges.filter(|line| says(line)).count(), usize::from(status == 401));
+    }
     // Only one for this very request is what `covers` speaks of.
     assert!(!shown("alice", "pay", T).covers(&alice(), &"pay".into()));
 }
@@ -896,6 +910,11 @@ async fn debug_shows_no_grant_and_no_key() {
     let text = obtain(&gate).await;
     let (grant, grants) = (Grant::new(&text), grants(&clock));
     let mut gate = gate;
+    let response = send(&gate, with_code()).await;
+    let in_header = self::gate(grants.clone().header(HeaderName::from_static("toopher-grant")), "pay", 0);
+    let in_header = send(&in_header, with_code()).await;
+    assert!(!format!("{response:?}").contains("second-factor="));
+    assert!(format!("{in_header:?}").contains("\"toopher-grant\": Sensitive"));
     let future = gate.call(with(&text).request());
     for shown in [format!("{grant:?} {grants:?} {gate:?} {future:?} {:?}", Epoch::from(7_u64)), format!("{grants:#?}")]
     {

@@ -38,16 +38,17 @@ impl Freshness {
         if shown(parts, &|at| at.is_none()) {
             return true;
         }
-        if self.max_age.is_zero() || !earlier_will_do {
+        let max_age = self.max_age();
+        if max_age.is_zero() || !earlier_will_do {
             return false;
         }
         let Some(now) = self.now() else { return false };
-        let is_fresh = |at| since_1970(at).and_then(|at| age(at, now)).is_some_and(|age| age <= self.max_age);
+        let is_fresh = |at| since_1970(at).and_then(|at| age(at, now)).is_some_and(|age| age <= max_age);
         if shown(parts, &|at| at.is_some_and(is_fresh)) {
             return true;
         }
         let actions = std::iter::once(action).chain(&self.covered_by);
-        match self.grants.as_ref().and_then(|grants| grants.find(parts, user, actions, self.max_age, now)) {
+        match self.grants.as_ref().and_then(|grants| grants.find(parts, user, actions, max_age, now)) {
             None => false,
             Some(shown) => {
                 mark(&mut parts.extensions, shown);
@@ -71,12 +72,16 @@ impl Freshness {
         self.challenge.clone()
     }
 
+    fn max_age(&self) -> Duration {
+        self.grants.as_ref().map_or(self.max_age, |grants| self.max_age.min(grants.max_age()))
+    }
+
     fn now(&self) -> Option<Duration> {
         since_1970(self.grants.as_ref().map_or_else(SystemTime::now, Grants::now))
     }
 
     fn renew_challenge(&mut self) {
-        self.challenge = self.step_up.as_ref().and_then(|step_up| step_up.challenge(self.max_age)).map(Arc::new);
+        self.challenge = self.step_up.as_ref().and_then(|step_up| step_up.challenge(self.max_age())).map(Arc::new);
     }
 }
 
@@ -146,7 +151,10 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     /// is issued, and none is taken.
     #[cfg(feature = "grants")]
     pub fn grants(self, grants: Grants) -> Self {
-        self.change(|policy| policy.freshness.grants = Some(grants))
+        self.change(|policy| {
+            policy.freshness.grants = Some(grants);
+            policy.freshness.renew_challenge();
+        })
     }
 }
 

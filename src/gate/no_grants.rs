@@ -19,6 +19,10 @@ impl Grants {
         match *self {}
     }
 
+    pub(super) fn max_age(&self) -> Duration {
+        match *self {}
+    }
+
     pub(super) fn find<'a>(
         &self,
         _: &Parts,

@@ -75,7 +75,10 @@ impl Carrier {
         let seconds = lifetime.as_secs().saturating_add(u64::from(lifetime.subsec_nanos() > 0));
         let same_site = self.same_site;
         let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}");
-        HeaderValue::try_from(text).ok()
+        let mut line = HeaderValue::try_from(text).ok()?;
+        // `Debug` of the response leaves it out, and HTTP/2 keeps it out of its table.
+        line.set_sensitive(true);
+        Some(line)
     }
 }
 

@@ -36,7 +36,7 @@ impl Grants {
     /// with the name that the session will have. None when no grant can be made, as [the module docs](super) say.
     #[must_use]
     pub fn issue(&self, factor: &SecondFactor, session: &str, epoch: impl Into<Epoch>) -> Option<Grant> {
-        self.seal(place(factor.user(), session, epoch.into()), Vec::new(), factor)
+        self.seal(place(factor.user(), session, epoch.into())?, Vec::new(), factor)
     }
 
     /// The youngest factor that the request's grant speaks for and that is for one of `actions`.
@@ -48,7 +48,6 @@ impl Grants {
         max_age: Duration,
         now: Duration,
     ) -> Option<SecondFactor> {
-        let max_age = max_age.min(self.0.lifetime);
         // Before anything is bound or hashed: most requests without a grant end here.
         self.0.carrier.find(parts)?;
         let mut shown = self.open(parts, &self.place(parts, user)?);
@@ -80,7 +79,9 @@ impl Grants {
         match &self.0.carrier.place {
             Place::Cookie(_) => Some(Issued { name: header::SET_COOKIE, value: self.set_cookie(&grant)? }),
             Place::Header(name) => {
-                Some(Issued { name: name.clone(), value: HeaderValue::from_str(grant.as_str()).ok()? })
+                let mut value = HeaderValue::from_str(grant.as_str()).ok()?;
+                value.set_sensitive(true);
+                Some(Issued { name: name.clone(), value })
             }
             Place::Extensions => {
                 request.insert(grant);
@@ -91,7 +92,7 @@ impl Grants {
 
     fn place(&self, parts: &Parts, user: &UserId) -> Option<Vec<u8>> {
         let session = (self.0.session)(parts)?;
-        Some(place(user, &session, (self.0.epoch)(parts, user)?))
+        place(user, &session, (self.0.epoch)(parts, user)?)
     }
 
     fn open(&self, parts: &Parts, place: &[u8]) -> Vec<Shown> {

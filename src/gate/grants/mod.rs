@@ -147,7 +147,7 @@ impl Grants {
     /// outside the gate has loaded with the user. With a constant, a stolen grant outlives the change of password and
     /// authenticator.
     ///
-    /// Where either says nothing, no grant is issued and none is accepted.
+    /// Where either says nothing, or the name of the session is empty, no grant is issued and none is accepted.
     pub fn new<E: Into<Epoch>>(
         key: SealingKey,
         session: impl Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static,
@@ -173,7 +173,8 @@ impl Grants {
     }
 
     /// Carries grants in the cookie `name`. Default: `__Host-second-factor`, for which browsers see to it that only this host
-    /// sets it, over TLS. It is always `Secure`, `HttpOnly` and `Path=/`, and never has a `Domain`.
+    /// sets it, over TLS. It is always `Secure`, `HttpOnly` and `Path=/`, and never has a `Domain`. Without TLS browsers keep it
+    /// on `localhost` only.
     ///
     /// A name without `__Host-` lets other hosts of the domain, and whoever is in the way of one request without TLS, set a
     /// cookie of that name. They gain nothing by it, but of two cookies none counts: users are asked for a factor each time.
@@ -207,7 +208,7 @@ impl Grants {
     }
 
     /// Sets how long a factor counts at the most, whatever a route's [`max_age`](crate::ToopherLayer::max_age) is. Default: 15
-    /// minutes. The longer, the longer a stolen grant is of use on the most lenient route.
+    /// minutes; set it to the longest `max_age` that there is. The longer, the longer a stolen grant is of use on the most lenient route.
     pub fn lifetime(self, time: Duration) -> Self {
         self.change(|setup| setup.lifetime = time)
     }
@@ -231,6 +232,10 @@ impl Grants {
     #[must_use]
     pub fn set_cookie(&self, grant: &Grant) -> Option<HeaderValue> {
         self.0.carrier.set_cookie(grant.as_str(), self.0.lifetime)
+    }
+
+    pub(super) fn max_age(&self) -> Duration {
+        self.0.lifetime
     }
 
     pub(super) fn now(&self) -> SystemTime {
