@@ -87,8 +87,8 @@ pub enum DenyReason {
 /// The proof that a second factor was shown: for this very request, or, where the route takes it
 /// ([`ToopherLayer::max_age`](crate::ToopherLayer::max_age)), [a while ago](Self::shown_at).
 ///
-/// The gate puts it into the request's extensions when it lets the request pass, and never before. With the `axum` feature
-/// it is an extractor.
+/// The gate puts it into the request's extensions when it lets the request pass, and never before. With the `axum`
+/// feature it is an extractor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondFactor {
     user: UserId,
@@ -111,8 +111,8 @@ impl SecondFactor {
 
     /// Says that it was shown at `time`, and not for this request. Default: for this request.
     ///
-    /// Gates take it if their [`max_age`](crate::ToopherLayer::max_age) allows. It is for code outside the gate that knows
-    /// of a factor in its own way, such as the `auth_time` of an OAuth access token (RFC 9470 section 6).
+    /// Gates take it if their [`max_age`](crate::ToopherLayer::max_age) allows. It is for code outside the gate that
+    /// knows of a factor in its own way, such as the `auth_time` of an OAuth access token (RFC 9470 section 6).
     #[must_use]
     pub fn with_shown_at(mut self, time: SystemTime) -> Self {
         self.shown_at = Some(time);
@@ -125,8 +125,8 @@ impl SecondFactor {
         self
     }
 
-    /// Whether a factor was shown for this request, for `action` and by `user`: this one, or one that a gate further out
-    /// was shown.
+    /// Whether a factor was shown for this request, for `action` and by `user`: this one, or one that a gate further
+    /// out was shown.
     #[must_use]
     pub fn covers(&self, user: &UserId, action: &Action) -> bool {
         self.all().any(|shown| shown.shown_at.is_none() && shown.user == *user && shown.action == *action)

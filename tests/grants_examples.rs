@@ -1,4 +1,5 @@
-//! `examples/grants.rs` and `examples/sessions.rs` as a newcomer meets them: each line that they print to be typed, typed.
+//! `examples/grants.rs` and `examples/sessions.rs` as a newcomer meets them: each line that they print to be typed,
+//! typed.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -27,8 +27,8 @@ pub(super) struct Freshness {
 impl Freshness {
     /// Whether a factor was shown that serves for this request. One that a grant speaks for is put into `parts`.
     ///
-    /// `earlier_will_do` says whether one of an earlier request may be taken at all. An OTP in the request is no reason not
-    /// to: were it taken here, none would be left for a gate further in that wants a fresher factor.
+    /// `earlier_will_do` says whether one of an earlier request may be taken at all. An OTP in the request is no reason
+    /// not to: were it taken here, none would be left for a gate further in that wants a fresher factor.
     pub(super) fn passes(&self, parts: &mut Parts, user: &UserId, action: &Action, earlier_will_do: bool) -> bool {
         let shown = |parts: &Parts, when: &dyn Fn(Option<SystemTime>) -> bool| {
             let mut all = parts.extensions.get::<SecondFactor>().into_iter().flat_map(SecondFactor::all);
@@ -106,18 +106,18 @@ pub(super) fn mark(request: &mut Extensions, shown: SecondFactor) {
 }
 
 impl<V, X, R> ToopherLayer<V, X, R> {
-    /// Sets how long ago a factor may have been shown, so that the request passes unasked. Default: zero, which is *for this
-    /// request only*.
+    /// Sets how long ago a factor may have been shown, so that the request passes unasked. Default: zero, which is *for
+    /// this request only*.
     ///
     /// What was shown earlier is known from a grant (feature `grants`), whose own lifetime is above this, or from a
     /// [`SecondFactor`](crate::SecondFactor::with_shown_at) that code outside the gate has put into the request's
-    /// extensions. Such a request goes on as it came, its body unread. **A code that comes with it is neither verified nor
-    /// spent here:** it may be for a gate further in that wants a fresher factor. Where a code that somebody types must count,
-    /// and where a factor is to be made fresh ahead of time, leave it at zero. Where a
-    /// [form may name the user](Self::identify_by_form), no earlier factor is taken.
+    /// extensions. Such a request goes on as it came, its body unread. **A code that comes with it is neither verified
+    /// nor spent here:** it may be for a gate further in that wants a fresher factor. Where a code that somebody types
+    /// must count, and where a factor is to be made fresh ahead of time, leave it at zero. Where a [form may name the
+    /// user](Self::identify_by_form), no earlier factor is taken.
     ///
-    /// It opens an attack: for so long, whoever takes over the session (at the open browser, by a stolen cookie, or by a
-    /// page that has the browser send requests) needs no second factor. An approval on the phone, which showed *one*
+    /// It opens an attack: for so long, whoever takes over the session (at the open browser, by a stolen cookie, or by
+    /// a page that has the browser send requests) needs no second factor. An approval on the phone, which showed *one*
     /// payment say, lets the next ones of the same action pass. Leave it at zero where each request is to be confirmed.
     pub fn max_age(self, age: Duration) -> Self {
         self.change(|policy| {
@@ -126,8 +126,8 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         })
     }
 
-    /// Sets the actions whose factor serves for this route as well as one for its own action: one of earlier, and one that a
-    /// gate further out was shown for this request. Default: none but its own.
+    /// Sets the actions whose factor serves for this route as well as one for its own action: one of earlier, and one
+    /// that a gate further out was shown for this request. Default: none but its own.
     ///
     /// Name heavier actions only: a factor for a lighter one, which people show without a thought, would let pass the
     /// heavier one.
@@ -147,8 +147,8 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         })
     }
 
-    /// Issues [grants](crate::gate::grants) after success, and takes them as [`max_age`](Self::max_age) says. Default: none
-    /// is issued, and none is taken.
+    /// Issues [grants](crate::gate::grants) after success, and takes them as [`max_age`](Self::max_age) says. Default:
+    /// none is issued, and none is taken.
     #[cfg(feature = "grants")]
     pub fn grants(self, grants: Grants) -> Self {
         self.change(|policy| {

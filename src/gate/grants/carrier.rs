@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Grant, MAX_GRANT};
+use super::grant::{Grant, MAX_GRANT};
 
 /// So much of a request's cookies is looked at; in more than that no grant is found.
 const MOST_COOKIES: usize = 256;
@@ -21,8 +21,8 @@ pub enum SameSite {
     /// With none. Who follows a link from a mail is asked for a factor on the first page.
     #[default]
     Strict,
-    /// With those that follow a link (`GET` and `HEAD`). It opens an attack where such a request *does* something: another
-    /// site has the browser send it, and the grant passes it.
+    /// With those that follow a link (`GET` and `HEAD`). It opens an attack where such a request *does* something:
+    /// another site has the browser send it, and the grant passes it.
     Lax,
 }
 

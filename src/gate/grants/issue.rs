@@ -28,12 +28,13 @@ pub(in crate::gate) struct Issued {
 }
 
 impl Grants {
-    /// Makes a grant by hand, of a factor that was shown: for this request (see [`SecondFactor::shown_at`]) or earlier, which
-    /// makes it no younger.
+    /// Makes a grant by hand, of a factor that was shown: for this request (see [`SecondFactor::shown_at`]) or earlier,
+    /// which makes it no younger.
     ///
-    /// A handler needs it where the gate's own grant would be bound to what is about to change, or where there is none: at a
-    /// log-in that begins a new session, or whose form names the user. Call it **after the first factor was shown, too**, and
-    /// with the name that the session will have. None when no grant can be made, as [the module docs](super) say.
+    /// A handler needs it where the gate's own grant would be bound to what is about to change, or where there is none:
+    /// at a log-in that begins a new session, or whose form names the user. Call it **after the first factor was shown,
+    /// too**, and with the name that the session will have. None when no grant can be made, as [the module docs](super)
+    /// say.
     #[must_use]
     pub fn issue(&self, factor: &SecondFactor, session: &str, epoch: impl Into<Epoch>) -> Option<Grant> {
         self.seal(place(factor.user(), session, epoch.into())?, Vec::new(), factor)

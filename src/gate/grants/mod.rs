@@ -1,9 +1,10 @@
 //! Grants: the signed proof that a factor was shown a while ago.
 //!
-//! Without grants each request that the gate guards needs a factor of its own. With them the gate, after a success, gives
-//! the client a grant, and a later request with it may pass unasked. **The route decides, not the grant**: how long ago
-//! the factor may have been shown ([`ToopherLayer::max_age`](crate::ToopherLayer::max_age), zero unless it is set), and for
-//! which actions ([`ToopherLayer::covered_by`](crate::ToopherLayer::covered_by), its own unless it is set).
+//! Without grants each request that the gate guards needs a factor of its own. With them the gate, after a success,
+//! gives the client a grant, and a later request with it may pass unasked. **The route decides, not the grant**: how
+//! long ago the factor may have been shown ([`ToopherLayer::max_age`](crate::ToopherLayer::max_age), zero unless it is
+//! set), and for which actions ([`ToopherLayer::covered_by`](crate::ToopherLayer::covered_by), its own unless it is
+//! set).
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -59,38 +60,40 @@
 //!
 //! # What a grant is
 //!
-//! It says which factors were shown, for which actions and when: the latest of each action, eight at the most. It is sealed
-//! (XChaCha20-Poly1305), so the client can neither read nor alter it, and opens only for the same user, the same session
-//! and the same epoch. A grant that does not count, for whatever reason, is no error: the request is taken as one without,
-//! and a factor is asked for.
+//! It says which factors were shown, for which actions and when: the latest of each action, eight at the most. It is
+//! sealed (XChaCha20-Poly1305), so the client can neither read nor alter it, and opens only for the same user, the same
+//! session and the same epoch. A grant that does not count, for whatever reason, is no error: the request is taken as
+//! one without, and a factor is asked for.
 //!
-//! - **Only a factor that was verified for this request leads to one**: not a grant, so that nothing is renewed without a
-//!   factor; not a request that was skipped, or let pass without one; and no user who was only
-//!   [named in a form](crate::ToopherLayer::identify_by_form), since no first factor was shown yet. The factors of the grant
-//!   that the request came with are in the new one, too, and as old as they are.
-//! - The inner service's response carries it, whatever its status. A response that sets the same cookie by itself is left as
-//!   it is. In a cookie or a header, `Cache-Control` becomes `no-store`, since what is in it is for one client.
+//! - **Only a factor that was verified for this request leads to one**: not a grant, so that nothing is renewed without
+//!   a factor; not a request that was skipped, or let pass without one; and no user who was only [named in a
+//!   form](crate::ToopherLayer::identify_by_form), since no first factor was shown yet. The factors of the grant that
+//!   the request came with are in the new one, too, and as old as they are.
+//! - The inner service's response carries it, whatever its status. A response that sets the same cookie by itself is
+//!   left as it is. In a cookie or a header, `Cache-Control` becomes `no-store`, since what is in it is for one client.
 //! - Where it cannot be made (no session, no epoch, no random numbers) the request goes on without.
 //!
 //! # One gate in another
 //!
-//! Each goes by its own rules: what an outer gate takes may be too old for an inner one, which then asks. A code in the request
-//! is left for it. Where both had to be shown a factor for one request, the grant of the inner one is kept. Behind a
-//! [forward-auth](crate::Profile::ForwardAuth) proxy, the proxy must hand `Set-Cookie` on.
+//! Each goes by its own rules: what an outer gate takes may be too old for an inner one, which then asks. A code in the
+//! request is left for it. Where both had to be shown a factor for one request, the grant of the inner one is kept.
+//! Behind a [forward-auth](crate::Profile::ForwardAuth) proxy, the proxy must hand `Set-Cookie` on.
 //!
 //! # What ends it
 //!
-//! Its age: [`lifetime`](Grants::lifetime), whatever a route says. The session: with another name of it the grant does not
-//! open. The epoch, for all grants of a user at once: move it when factors are enrolled or removed, when a password is
-//! changed, and for "log out everywhere". Keys: what was sealed with a forgotten one does not open.
-//! Taking the cookie away ([`clear_cookie`](Grants::clear_cookie)) ends the one copy that the browser has, and no other.
+//! Its age: [`lifetime`](Grants::lifetime), whatever a route says. The session: with another name of it the grant does
+//! not open. The epoch, for all grants of a user at once: move it when factors are enrolled or removed, when a password
+//! is changed, and for "log out everywhere". Keys: what was sealed with a forgotten one does not open. Taking the
+//! cookie away ([`clear_cookie`](Grants::clear_cookie)) ends the one copy that the browser has, and no other.
 //!
 //! # What a thief can do
 //!
-//! Whoever has taken over the session **and** has the grant needs no second factor while the grant is fresh enough: it is
-//! the price of not being asked. The grant alone opens nothing, as it names no user; neither does the session alone.
+//! Whoever has taken over the session **and** has the grant needs no second factor while the grant is fresh enough: it
+//! is the price of not being asked. The grant alone opens nothing, as it names no user; neither does the session alone.
 
 mod carrier;
+mod epoch;
+mod grant;
 mod issue;
 mod sealed;
 
@@ -100,21 +103,20 @@ use std::time::{Duration, SystemTime};
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use sha2::{Digest, Sha256};
 
 pub use self::carrier::SameSite;
 use self::carrier::{Carrier, Place};
+pub use self::epoch::Epoch;
+pub use self::grant::Grant;
 pub(super) use self::issue::{Issued, Issuing};
 use crate::UserId;
 use crate::seal::Keys;
 pub use crate::seal::{InvalidSealingKey, SealingKey};
 
-/// The most characters of a grant. Eight factors with the longest names take less.
-const MAX_GRANT: usize = 1024;
-
 /// Issues grants and reads them: see the [module docs](crate::gate::grants).
 ///
-/// Clones share everything; a handler keeps one to [end](Self::clear_cookie) or to [make](Self::issue) a grant by itself.
+/// Clones share everything; a handler keeps one to [end](Self::clear_cookie) or to [make](Self::issue) a grant by
+/// itself.
 #[derive(Clone)]
 #[must_use]
 pub struct Grants(Arc<Setup>);
@@ -135,17 +137,17 @@ struct Setup {
 impl Grants {
     /// Grants that are sealed with `key` and bound to a session and an epoch, in a cookie `__Host-second-factor`.
     ///
-    /// `key` is for this application alone: one that has the same key, and the same names for users and sessions, takes the
-    /// grants of the other one.
+    /// `key` is for this application alone: one that has the same key, and the same names for users and sessions, takes
+    /// the grants of the other one.
     ///
-    /// `session` names the session, as the application knows it. It must be a name that survives until the factor is to be
-    /// forgotten, and that nobody else has: with a constant, a grant that was stolen from one browser serves in every other
-    /// session of the same user. Where the id of a session changes at login, bind to a value inside the session, or
-    /// [issue](Self::issue) the grant after the change.
+    /// `session` names the session, as the application knows it. It must be a name that survives until the factor is to
+    /// be forgotten, and that nobody else has: with a constant, a grant that was stolen from one browser serves in
+    /// every other session of the same user. Where the id of a session changes at login, bind to a value inside the
+    /// session, or [issue](Self::issue) the grant after the change.
     ///
-    /// `epoch` says what, once it has changed, ends all grants of the user: a counter in the user table, say, which code
-    /// outside the gate has loaded with the user. With a constant, a stolen grant outlives the change of password and
-    /// authenticator.
+    /// `epoch` says what, once it has changed, ends all grants of the user: a counter in the user table, say, which
+    /// code outside the gate has loaded with the user. With a constant, a stolen grant outlives the change of password
+    /// and authenticator.
     ///
     /// Where either says nothing, or the name of the session is empty, no grant is issued and none is accepted.
     pub fn new<E: Into<Epoch>>(
@@ -163,21 +165,23 @@ impl Grants {
         }))
     }
 
-    /// Accepts grants that were sealed with `key`, too, while a key is replaced. Default: only those of the key that seals.
+    /// Accepts grants that were sealed with `key`, too, while a key is replaced. Default: only those of the key that
+    /// seals.
     ///
-    /// Where there are several processes, first let all of them accept the new key as the previous one, then seal with it,
-    /// and forget the old one once [`lifetime`](Self::lifetime) is over; at once, if it was stolen: whoever has it makes
-    /// grants for every session and epoch that they know.
+    /// Where there are several processes, first let all of them accept the new key as the previous one, then seal with
+    /// it, and forget the old one once [`lifetime`](Self::lifetime) is over; at once, if it was stolen: whoever has it
+    /// makes grants for every session and epoch that they know.
     pub fn previous_key(self, key: SealingKey) -> Self {
         self.change(|setup| setup.keys.opens = Some(key))
     }
 
-    /// Carries grants in the cookie `name`. Default: `__Host-second-factor`, for which browsers see to it that only this host
-    /// sets it, over TLS. It is always `Secure`, `HttpOnly` and `Path=/`, and never has a `Domain`. Without TLS browsers keep it
-    /// on `localhost` only.
+    /// Carries grants in the cookie `name`. Default: `__Host-second-factor`, for which browsers see to it that only
+    /// this host sets it, over TLS. It is always `Secure`, `HttpOnly` and `Path=/`, and never has a `Domain`. Without
+    /// TLS browsers keep it on `localhost` only.
     ///
-    /// A name without `__Host-` lets other hosts of the domain, and whoever is in the way of one request without TLS, set a
-    /// cookie of that name. They gain nothing by it, but of two cookies none counts: users are asked for a factor each time.
+    /// A name without `__Host-` lets other hosts of the domain, and whoever is in the way of one request without TLS,
+    /// set a cookie of that name. They gain nothing by it, but of two cookies none counts: users are asked for a factor
+    /// each time.
     ///
     /// # Panics
     ///
@@ -198,17 +202,18 @@ impl Grants {
         self.change(|setup| setup.carrier.place = Place::Header(name))
     }
 
-    /// Carries grants in the extensions of requests as [`Grant`], for applications that keep them in a session of their own.
-    /// Default: in a cookie.
+    /// Carries grants in the extensions of requests as [`Grant`], for applications that keep them in a session of their
+    /// own. Default: in a cookie.
     ///
-    /// Code outside the gate takes the grant out of the session and inserts it. After a success the request that reaches the
-    /// handler has the new one in its extensions, which the handler stores. See `examples/sessions.rs`.
+    /// Code outside the gate takes the grant out of the session and inserts it. After a success the request that
+    /// reaches the handler has the new one in its extensions, which the handler stores. See `examples/sessions.rs`.
     pub fn in_extensions(self) -> Self {
         self.change(|setup| setup.carrier.place = Place::Extensions)
     }
 
-    /// Sets how long a factor counts at the most, whatever a route's [`max_age`](crate::ToopherLayer::max_age) is. Default: 15
-    /// minutes; set it to the longest `max_age` that there is. The longer, the longer a stolen grant is of use on the most lenient route.
+    /// Sets how long a factor counts at the most, whatever a route's [`max_age`](crate::ToopherLayer::max_age) is.
+    /// Default: 15 minutes; set it to the longest `max_age` that there is. The longer, the longer a stolen grant is of
+    /// use on the most lenient route.
     pub fn lifetime(self, time: Duration) -> Self {
         self.change(|setup| setup.lifetime = time)
     }
@@ -228,7 +233,8 @@ impl Grants {
 
     /// `Set-Cookie` that gives `grant` to the browser. None where grants are not in a cookie.
     ///
-    /// It is for grants that a handler has [made](Self::issue) by itself. The response should not be stored by any cache.
+    /// It is for grants that a handler has [made](Self::issue) by itself. The response should not be stored by any
+    /// cache.
     #[must_use]
     pub fn set_cookie(&self, grant: &Grant) -> Option<HeaderValue> {
         self.0.carrier.set_cookie(grant.as_str(), self.0.lifetime)
@@ -254,75 +260,5 @@ impl fmt::Debug for Grants {
             .field("carrier", &self.0.carrier)
             .field("lifetime", &self.0.lifetime)
             .finish_non_exhaustive()
-    }
-}
-
-/// A grant as the client or the session keeps it: see the [module docs](crate::gate::grants).
-///
-/// It is sealed, so a session store that somebody else can write to makes none.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Grant(Arc<str>);
-
-impl Grant {
-    /// Takes the text as it was kept. One that cannot be a grant is one that does not open.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(if text.len() <= MAX_GRANT { text.into() } else { "".into() })
-    }
-
-    /// Letters, digits, `-` and `_`, in a grant that was issued. Whoever has taken over the session can use it: keep it out
-    /// of logs.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Grant(<{} characters>)", self.0.len())
-    }
-}
-
-/// What ends all grants of a user when it changes. Any other value is another epoch, a smaller one too.
-///
-/// ```
-/// use tower_toopher::gate::grants::Epoch;
-///
-/// // A counter, or a column of SQL, which has no unsigned numbers.
-/// assert_eq!(Epoch::from(7_u64), Epoch::from(7_i64));
-/// // Or whatever changes with password and authenticator: their digests, say, one after the other.
-/// assert_ne!(Epoch::of("2b1f…"), Epoch::of("9c07…"));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Epoch([u8; 32]);
-
-impl Epoch {
-    /// Takes any bytes.
-    #[must_use]
-    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
-        Self(Sha256::new().chain_update(b"bytes").chain_update(bytes).finalize().into())
-    }
-
-    fn number(number: i128) -> Self {
-        Self(Sha256::new().chain_update(b"number").chain_update(number.to_be_bytes()).finalize().into())
-    }
-}
-
-impl From<u64> for Epoch {
-    fn from(number: u64) -> Self {
-        Self::number(number.into())
-    }
-}
-
-impl From<i64> for Epoch {
-    fn from(number: i64) -> Self {
-        Self::number(number.into())
-    }
-}
-
-impl fmt::Debug for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Epoch(<digest>)")
     }
 }
