@@ -16,9 +16,9 @@ mod media;
 pub mod oauth1;
 mod otp;
 mod pending;
-#[cfg(any(feature = "approvals", feature = "oauth1", feature = "totp"))]
+#[cfg(any(feature = "approvals", feature = "grants", feature = "oauth1", feature = "totp"))]
 mod random;
-#[cfg(any(feature = "approvals", feature = "server"))]
+#[cfg(any(feature = "approvals", feature = "grants", feature = "server"))]
 mod seal;
 #[cfg(feature = "server")]
 pub mod server;
@@ -39,8 +39,10 @@ pub use crate::binding::RequestBinding;
 pub use crate::either::EitherVerifier;
 pub use crate::gate::{
     Extract, ExtractError, Extracted, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, Profile, Realm, Reject,
-    Rejection, RejectionKind, ReplayBody, ToopherLayer, ToopherService,
+    Rejection, RejectionKind, ReplayBody, StepUp, ToopherLayer, ToopherService,
 };
+#[cfg(feature = "grants")]
+pub use crate::gate::{Grant, Grants};
 pub use crate::otp::{Otp, OtpKind, ParseOtpError};
 pub use crate::pending::{Approval, ApprovalId, Challenge, InvalidApprovalId, Pending};
 #[cfg(any(feature = "client", feature = "client-hyper"))]

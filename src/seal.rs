@@ -4,10 +4,14 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+#[cfg(any(feature = "approvals", feature = "grants"))]
+use data_encoding::BASE64URL_NOPAD;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 #[cfg(feature = "server")]
 use hmac::{Hmac, Mac};
-#[cfg(feature = "server")]
+#[cfg(any(feature = "approvals", feature = "grants"))]
+use sha2::Digest;
+#[cfg(any(feature = "approvals", feature = "grants", feature = "server"))]
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -15,10 +19,11 @@ use crate::random::{self, NoRandomness};
 
 const NONCE: usize = 24;
 
-/// A key of 256 bits (XChaCha20-Poly1305), under which secrets stand in a database, or challenges in a client's hands.
+/// A key of 256 bits (XChaCha20-Poly1305), under which secrets stand in a database, or challenges and grants in a
+/// client's hands.
 ///
 /// Without it a stolen database shows no consumer secret and no secret of a pairing, and nobody can make or alter a
-/// challenge. Keep it apart from the database, and keep it: what was sealed with a lost key is lost.
+/// challenge or a grant. Keep it apart from the database, and keep it: what was sealed with a lost key is lost.
 #[derive(Clone)]
 pub struct SealingKey(Zeroizing<[u8; 32]>);
 
@@ -88,6 +93,41 @@ impl SealingKey {
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealingKey(<redacted>)")
+    }
+}
+
+/// The keys of what clients keep for us, as letters, digits, `-` and `_`.
+#[cfg(any(feature = "approvals", feature = "grants"))]
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pub(crate) seals: SealingKey,
+    /// The one before: what it has sealed still opens.
+    pub(crate) opens: Option<SealingKey>,
+}
+
+#[cfg(any(feature = "approvals", feature = "grants"))]
+impl Keys {
+    pub(crate) fn seal_text(&self, place: &[u8], secret: &[u8]) -> Result<String, NoRandomness> {
+        Ok(BASE64URL_NOPAD.encode(&self.seals.seal(place, secret)?))
+    }
+
+    /// What was sealed for `place` with one of the keys.
+    pub(crate) fn open_text(&self, place: &[u8], text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let sealed = BASE64URL_NOPAD.decode(text).ok()?;
+        std::iter::once(&self.seals).chain(&self.opens).find_map(|key| key.open(place, &sealed).ok())
+    }
+}
+
+/// A digest of parts, each with its length, so that no two lists of parts are one text.
+#[cfg(any(feature = "approvals", feature = "grants"))]
+pub(crate) fn field(digest: &mut Sha256, part: Option<&[u8]>) {
+    match part {
+        None => digest.update([0]),
+        Some(part) => {
+            digest.update([1]);
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
     }
 }
 

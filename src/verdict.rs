@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::{Action, Pending, UserId};
 
@@ -84,15 +84,18 @@ pub enum DenyReason {
     LockedOut,
 }
 
-/// The proof that a second factor was shown for this very request.
+/// The proof that a second factor was shown: for this very request, or, where the route takes it
+/// ([`ToopherLayer::max_age`](crate::ToopherLayer::max_age)), [a while ago](Self::shown_at).
 ///
-/// The gate puts it into the request's extensions after a grant, and never before. With the `axum` feature it is an
-/// extractor.
+/// The gate puts it into the request's extensions when it lets the request pass, and never before. With the `axum`
+/// feature it is an extractor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondFactor {
     user: UserId,
     action: Action,
     factor: Factor,
+    /// None for this request.
+    shown_at: Option<SystemTime>,
     /// What gates further out were shown.
     earlier: Option<Arc<Self>>,
 }
@@ -103,7 +106,17 @@ impl SecondFactor {
     /// The gate does this after a grant. Code that puts the value into a request's extensions vouches for it: every
     /// gate further in, for the same user and action, lets that request pass unasked.
     pub fn new(user: UserId, action: impl Into<Action>, factor: Factor) -> Self {
-        Self { user, action: action.into(), factor, earlier: None }
+        Self { user, action: action.into(), factor, shown_at: None, earlier: None }
+    }
+
+    /// Says that it was shown at `time`, and not for this request. Default: for this request.
+    ///
+    /// Gates take it if their [`max_age`](crate::ToopherLayer::max_age) allows. It is for code outside the gate that
+    /// knows of a factor in its own way, such as the `auth_time` of an OAuth access token (RFC 9470 section 6).
+    #[must_use]
+    pub fn with_shown_at(mut self, time: SystemTime) -> Self {
+        self.shown_at = Some(time);
+        self
     }
 
     /// Keeps what gates further out were shown, for gates further in.
@@ -112,17 +125,16 @@ impl SecondFactor {
         self
     }
 
-    /// Whether a factor was shown for `action` by `user`: this one, or one that a gate further out was shown.
+    /// Whether a factor was shown for this request, for `action` and by `user`: this one, or one that a gate further
+    /// out was shown.
     #[must_use]
     pub fn covers(&self, user: &UserId, action: &Action) -> bool {
-        let mut shown = Some(self);
-        while let Some(factor) = shown {
-            if factor.user == *user && factor.action == *action {
-                return true;
-            }
-            shown = factor.earlier.as_deref();
-        }
-        false
+        self.all().any(|shown| shown.shown_at.is_none() && shown.user == *user && shown.action == *action)
+    }
+
+    /// This one, and those of gates further out.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |shown| shown.earlier.as_deref())
     }
 
     /// Who showed the factor.
@@ -141,6 +153,12 @@ impl SecondFactor {
     #[must_use]
     pub fn factor(&self) -> Factor {
         self.factor
+    }
+
+    /// When it was shown, where that was in an earlier request; none where it was shown for this very request.
+    #[must_use]
+    pub fn shown_at(&self) -> Option<SystemTime> {
+        self.shown_at
     }
 }
 

@@ -6,12 +6,13 @@ use std::rc::Rc;
 
 use tower_toopher::approvals::{ApprovalStatus, StatusBody, StatusFuture};
 use tower_toopher::gate::ResponseFuture;
+use tower_toopher::gate::grants::{Epoch, SameSite};
 use tower_toopher::store::MemoryStore;
 use tower_toopher::totp::{BackupCode, Enrolment, MemoryPairings, Pairing, Secret, Totp};
 use tower_toopher::{
-    Action, Approvals, Attempt, BoxError, Challenge, EitherVerifier, Header, HeaderOrForm, Otp, Pending, ProblemJson,
-    Rejection, ReplayBody, RequestBinding, SecondFactor, Terminal, ToopherLayer, ToopherService, TotpVerifier, UserId,
-    Verdict,
+    Action, Approvals, Attempt, BoxError, Challenge, EitherVerifier, Grant, Grants, Header, HeaderOrForm, Otp, Pending,
+    ProblemJson, Rejection, ReplayBody, RequestBinding, SecondFactor, StepUp, Terminal, ToopherLayer, ToopherService,
+    TotpVerifier, UserId, Verdict,
 };
 
 fn shareable<T: Clone + Send + Sync + Unpin + 'static>() {}
@@ -29,6 +30,7 @@ fn what_is_shared_between_threads_can_be() {
     shareable::<(Approvals<TotpVerifier<MemoryPairings>>, ApprovalStatus<TotpVerifier<MemoryPairings>, MemoryStore>)>();
     shareable::<(EitherVerifier<TotpVerifier<MemoryPairings>, common::Says>, Challenge, Pending, RequestBinding)>();
     sendable::<(StatusBody, StatusFuture)>();
+    shareable::<(Grants, Grant, Epoch, SameSite, StepUp)>();
 }
 
 /// The gate asks for no `Send`, `Sync` or `'static`: a verifier and a service of one thread will do.

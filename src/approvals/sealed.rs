@@ -2,25 +2,16 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
 use crate::random::{self, NoRandomness};
-use crate::seal::SealingKey;
+use crate::seal::{Keys, field};
 use crate::store::{AskedPush, Ticket};
 use crate::{Action, ApprovalId, Attempt, Challenge, RequestBinding, UserId};
 
 /// The most bytes of an action that a challenge carries.
 const MAX_ACTION: usize = 256;
 const CONTEXT: &[u8] = b"tower-toopher challenge 1";
-
-/// The keys that challenges are sealed with.
-#[derive(Clone, Debug)]
-pub(super) struct Keys {
-    pub(super) seals: SealingKey,
-    /// The one before, whose challenges are still accepted.
-    pub(super) opens: Option<SealingKey>,
-}
 
 /// What a challenge says.
 #[derive(Clone, Debug)]
@@ -75,18 +66,6 @@ pub(super) fn owner(user: &UserId, session: Option<&str>) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// Each part with its length, so that no two lists of parts are one text.
-fn field(digest: &mut Sha256, part: Option<&[u8]>) {
-    match part {
-        None => digest.update([0]),
-        Some(part) => {
-            digest.update([1]);
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
-        }
-    }
-}
-
 impl Opened {
     pub(super) fn new(ticket: Ticket, id: ApprovalId, until: Duration, action: &Action, binding: &Binding) -> Self {
         let push = AskedPush::new(ticket, binding.about(), id);
@@ -111,16 +90,12 @@ impl Keys {
         // Only the status service needs the action, and only to say it to the verifier.
         let action = opened.action.as_str().as_bytes();
         plain.extend_from_slice(&action[..action.len().min(MAX_ACTION)]);
-        let sealed = self.seals.seal(&place(&binding.owner), &plain)?;
-        Ok(Challenge::new(BASE64URL_NOPAD.encode(&sealed).as_bytes()))
+        Ok(Challenge::new(self.seal_text(&place(&binding.owner), &plain)?.as_bytes()))
     }
 
     /// What it says, if it was made for this owner with one of the keys. When it is over is not looked at.
     pub(super) fn open(&self, challenge: &Challenge, owner: &[u8; 32]) -> Option<Opened> {
-        let sealed = BASE64URL_NOPAD.decode(challenge.as_str().as_bytes()).ok()?;
-        let place = place(owner);
-        let keys = std::iter::once(&self.seals).chain(&self.opens);
-        let plain = keys.filter_map(|key| key.open(&place, &sealed).ok()).next()?;
+        let plain = self.open_text(&place(owner), challenge.as_str().as_bytes())?;
         let (ticket, rest) = plain.split_first_chunk::<16>()?;
         let (until, rest) = rest.split_first_chunk::<8>()?;
         let (request, rest) = rest.split_first_chunk::<32>()?;
@@ -161,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::Terminal;
+    use crate::seal::SealingKey;
 
     const UNTIL: Duration = Duration::from_secs(1_111_111_229);
 

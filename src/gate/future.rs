@@ -11,6 +11,8 @@ use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::extract::Extract;
+use super::freshness;
+use super::grants::{Issued, Issuing};
 use super::policy::{Asking, Denial, Policy, Profile};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
@@ -58,10 +60,12 @@ pin_project! {
             user: UserId,
             action: Action,
             otp_given: bool,
+            issuing: Option<Issuing>,
         },
         Forwarding {
             #[pin]
             response: Oneshot<S, Request<B>>,
+            issued: Option<Issued>,
         },
         Refused {
             response: Res,
@@ -90,7 +94,7 @@ where
     where
         R: Clone,
     {
-        Self::in_state(State::Forwarding { response: Oneshot::new(inner, request) }, gate)
+        Self::in_state(State::Forwarding { response: Oneshot::new(inner, request), issued: None }, gate)
     }
 
     pub(super) fn refusing<ResBody>(rejection: &Rejection, parts: &Parts, gate: &ToopherService<S, V, X, R>) -> Self
@@ -149,6 +153,9 @@ where
                     else {
                         unreachable!("the state was Extracting");
                     };
+                    // What a grant is bound to is what was so before the factor was looked at. Who is only named in a form
+                    // has shown no first factor, and gets none.
+                    let issuing = asking.user.as_ref().and_then(|user| policy.freshness.issuing(&parts, user));
                     let asked = match extracted {
                         Ok(found) => policy.attempt(asking, found, &parts),
                         Err(error) => Err(policy.extract_error(error)),
@@ -161,26 +168,25 @@ where
                             verdict: Oneshot::new(verifier, attempt),
                             request: Request::from_parts(parts, body),
                             inner,
+                            issuing,
                         },
                         Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy))),
                     }
                 }
                 StateProj::Verifying { verdict, .. } => {
                     let verdict = ready!(verdict.poll(cx));
-                    let StateOwned::Verifying { mut request, inner, user, action, otp_given, .. } =
+                    let StateOwned::Verifying { mut request, inner, user, action, otp_given, issuing, .. } =
                         this.state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was Verifying");
                     };
+                    let mut issued = None;
                     let rejection = match verdict {
                         Ok(Verdict::Granted(factor)) => {
-                            request.extensions_mut().remove::<WithoutSecondFactor>();
                             let shown = SecondFactor::new(user, action, factor);
-                            let shown = match request.extensions_mut().remove::<SecondFactor>() {
-                                None => shown,
-                                Some(earlier) => shown.after(earlier),
-                            };
-                            request.extensions_mut().insert(shown);
+                            issued = issuing
+                                .and_then(|issuing| policy.freshness.issue(issuing, &shown, request.extensions_mut()));
+                            freshness::mark(request.extensions_mut(), shown);
                             None
                         }
                         Ok(Verdict::Denied(reason)) => match policy.denied(reason, otp_given) {
@@ -195,14 +201,20 @@ where
                         Err(error) => Some(policy.unavailable(error.into())),
                     };
                     match rejection {
-                        None => State::Forwarding { response: Oneshot::new(inner, request) },
+                        None => State::Forwarding { response: Oneshot::new(inner, request), issued },
                         Some(rejection) => {
                             let (parts, _) = request.into_parts();
                             return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
                         }
                     }
                 }
-                StateProj::Forwarding { response } => return response.poll(cx),
+                StateProj::Forwarding { response, issued } => {
+                    let mut response = ready!(response.poll(cx))?;
+                    if let Some(issued) = issued.take() {
+                        issued.write(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(response));
+                }
                 StateProj::Refused { .. } => {
                     let StateOwned::Refused { response } = this.state.as_mut().project_replace(State::Done) else {
                         unreachable!("the state was Refused");

@@ -145,7 +145,7 @@ impl<V, X, R> ToopherLayer<V, X, R> {
         self.change(|policy| policy.pass_preflight = true)
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+    pub(super) fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(Arc::make_mut(&mut self.policy));
         self
     }

@@ -2,7 +2,8 @@
 //!
 //! A [`ToopherLayer`] takes each request through these steps, and the first that says no ends it:
 //!
-//! 1. Skipped, or let pass by an outer gate for the same user and action: it goes on untouched.
+//! 1. Skipped, or let pass by an outer gate for the same user and action: it goes on untouched. So does one whose user has
+//!    shown a factor a while ago, where [the route takes that](ToopherLayer::max_age).
 //! 2. Who is it? The first factor has put a [`UserId`](crate::UserId) into the request's extensions; without one the
 //!    answer is 401, and neither verifier nor store hears of it.
 //! 3. Where is the OTP? An [`Extract`] finds it: in a header, or in a header or form field.
@@ -63,19 +64,29 @@
 mod body;
 mod challenge;
 mod extract;
+mod freshness;
 mod future;
+#[cfg(feature = "grants")]
+pub mod grants;
+#[cfg(not(feature = "grants"))]
+#[path = "no_grants.rs"]
+mod grants;
 mod layer;
 mod policy;
 mod problem;
 mod reject;
 mod service;
+mod step_up;
 
 pub use self::body::ReplayBody;
 pub use self::extract::{
     Extract, ExtractError, ExtractForm, Extracted, Header, HeaderOrForm, InPlace, Rebuild, Wrapped,
 };
 pub use self::future::ResponseFuture;
+#[cfg(feature = "grants")]
+pub use self::grants::{Grant, Grants};
 pub use self::layer::ToopherLayer;
 pub use self::policy::{InvalidRealm, NotEnrolledPolicy, Profile, Realm};
 pub use self::reject::{ProblemJson, Reject, Rejection, RejectionKind};
 pub use self::service::ToopherService;
+pub use self::step_up::{InvalidAcrValue, StepUp};

@@ -9,12 +9,10 @@ use http::{HeaderValue, Method, header};
 
 use super::challenge::{self, FindSession};
 use super::extract::{ExtractError, Extracted, one_of};
+use super::freshness::Freshness;
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
-use crate::{
-    Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, SecondFactor, Terminal, Unavailable,
-    UserId,
-};
+use crate::{Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, Terminal, Unavailable, UserId};
 
 /// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +97,7 @@ pub(super) struct Policy {
     pub(super) pass_preflight: bool,
     pub(super) not_enrolled: NotEnrolledPolicy,
     pub(super) profile: Profile,
+    pub(super) freshness: Freshness,
     challenges: Challenges,
 }
 
@@ -166,6 +165,7 @@ impl Default for Policy {
             pass_preflight: false,
             not_enrolled: NotEnrolledPolicy::default(),
             profile: Profile::default(),
+            freshness: Freshness::default(),
             challenges: Challenges::new(&Realm("second factor".into())),
         }
     }
@@ -191,10 +191,12 @@ impl Policy {
             ActionPolicy::Fixed(action) => action.clone(),
             ActionPolicy::Chosen(choose) => choose(parts),
         };
-        if let (Some(user), Some(shown)) = (&user, parts.extensions.get::<SecondFactor>())
-            && shown.covers(user, &action)
-        {
-            return Admission::Pass;
+        if let Some(user) = &user {
+            // A form may name somebody else, and is not read where a factor of earlier will do.
+            let earlier_will_do = self.identify_by_form.is_none();
+            if self.freshness.passes(parts, user, &action, earlier_will_do) {
+                return Admission::Pass;
+            }
         }
         let terminal = self.terminal.as_ref().and_then(|find| find(parts));
         let challenge = match self.session {
@@ -324,7 +326,10 @@ impl Policy {
 
     fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
         let www_authenticate = self.challenges.of(problem);
-        Rejection { kind, problem, retry_after: None, www_authenticate, pending: None, source: None }
+        // A wrong code is no reason to go elsewhere, and nobody is told to who has not logged in yet.
+        let needs_factor = problem.code == problem::OTP_REQUIRED.code;
+        let step_up = if needs_factor { self.freshness.challenge() } else { None };
+        Rejection { kind, problem, retry_after: None, www_authenticate, step_up, pending: None, source: None }
     }
 }
 
@@ -354,6 +359,7 @@ impl fmt::Debug for Policy {
             .field("pass_preflight", &self.pass_preflight)
             .field("not_enrolled", &self.not_enrolled)
             .field("profile", &self.profile)
+            .field("freshness", &self.freshness)
             .finish_non_exhaustive()
     }
 }

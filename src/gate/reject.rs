@@ -24,6 +24,7 @@ pub struct Rejection {
     pub(super) problem: &'static Problem,
     pub(super) retry_after: Option<Duration>,
     pub(super) www_authenticate: Option<HeaderValue>,
+    pub(super) step_up: Option<Arc<HeaderValue>>,
     pub(super) pending: Option<Arc<Pending>>,
     pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -114,10 +115,13 @@ impl Rejection {
         let mut response = Response::new(body);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.reserve(if self.pending.is_some() { 8 } else { 5 });
+        headers.reserve(if self.pending.is_some() { 8 } else { 6 });
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = &self.www_authenticate {
             headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+        }
+        if let Some(challenge) = &self.step_up {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::clone(challenge));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110 section 10.2.3), rounded up so that the wait is over when they are.
