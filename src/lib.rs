@@ -24,6 +24,8 @@ mod seal;
 pub mod server;
 #[cfg(any(feature = "approvals", feature = "totp"))]
 pub mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 #[cfg(any(feature = "client", feature = "client-hyper"))]
 pub mod toopher;
 #[cfg(feature = "totp")]

@@ -23,10 +23,10 @@ async fn ask(
 ) -> (Option<Verdict>, [usize; 2]) {
     let says = |verdict: Option<Verdict>| Says::new(move |_| verdict.clone().ok_or_else(|| "down".into()));
     let (otps, phones) = (says(otps), says(phones));
-    let calls = [otps.calls.clone(), phones.calls.clone()];
+    let asked = [otps.clone(), phones.clone()];
     let attempt = Attempt::new(alice(), "pay").with_otp(otp.then(|| "081804".parse().unwrap())).with_approval(approval);
     let verdict = EitherVerifier::new(otps, phones).oneshot(attempt).await;
-    (verdict.ok(), calls.map(|calls| calls.count()))
+    (verdict.ok(), asked.map(|verifier| verifier.calls()))
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn every_refusal() {
         let response = gate.oneshot(request).await.unwrap();
 
         assert_eq!((response.status().as_u16(), kind(&response)), (status, Some(expected)));
-        assert_eq!((verifier.calls.count(), inner.count()), (verified, 0), "{expected:?}");
+        assert_eq!((verifier.calls(), inner.count()), (verified, 0), "{expected:?}");
         let headers = response.headers();
         assert_eq!(headers[header::CACHE_CONTROL], "no-store");
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
@@ -197,7 +197,7 @@ async fn who_passed_an_outer_gate_is_asked_again_only_for_another_action_or_user
         let gate = ToopherLayer::new(verifier.clone()).action("pay").layer(Strict::new(&Calls::default()));
         let mut request = request(None);
         request.extensions_mut().insert(shown);
-        (gate.oneshot(request).await.unwrap().status().as_u16(), verifier.calls.count())
+        (gate.oneshot(request).await.unwrap().status().as_u16(), verifier.calls())
     };
     assert_eq!(ask(SecondFactor::new(alice(), "pay", Factor::Totp)).await, (200, 0));
     assert_eq!(ask(SecondFactor::new(alice(), "log in", Factor::Totp)).await, (401, 1));
@@ -217,7 +217,7 @@ async fn a_gate_within_a_gate_within_a_gate_remembers_all_of_them() {
     let mut request = request(Some(CODE));
     request.headers_mut().insert("x-otp", "123456".parse().unwrap());
     assert_eq!(stack.oneshot(request).await.unwrap().status(), 200);
-    assert_eq!((verifier.calls.count(), calls.count()), (2, 1));
+    assert_eq!((verifier.calls(), calls.count()), (2, 1));
 }
 
 #[tokio::test]
@@ -340,5 +340,5 @@ async fn what_is_skipped_is_untouched_and_only_that() {
     for path in ["/health/", "//health", "/%68ealth", "/HEALTH", "/health/../account", "/health;x", "/healthy"] {
         assert_eq!(send(path).await.unwrap().status(), 401, "{path}");
     }
-    assert_eq!(verifier.calls.count(), 0);
+    assert_eq!(verifier.calls(), 0);
 }

@@ -570,10 +570,10 @@ async fn an_otp_beside_a_good_grant_is_left_for_a_gate_further_in() {
         assert_eq!(request.headers()["Toopher-OTP"], "0000 00");
         std::future::ready(Ok::<_, Infallible>(Response::new(Body::default())))
     });
-    let asked = verifier.calls.count();
+    let asked = verifier.calls().count();
     let sent = || Sent { otp: Some("0000 00"), ..with(&grant) };
     assert_eq!(site().layer(sees).oneshot(sent().request()).await.unwrap().status(), 200);
-    assert_eq!((verifier.calls.count(), app_calls.count()), (asked, 1));
+    assert_eq!((verifier.calls().count(), app_calls.count()), (asked, 1));
     // Where a code must count, it does, whatever else there is.
     let confirms = gate(grants(&clock), "read", 0);
     assert_eq!(kind(&send(&confirms, Sent { otp: Some("000000"), ..with(&grant) }).await), Some(Kind::WrongOtp));
@@ -898,9 +898,9 @@ async fn an_approval_on_the_phone_leads_to_one_too() {
     again.headers_mut().insert("toopher-challenge", response.headers()["toopher-challenge"].clone());
     let grant = grant_in(&gate.call(again).await.unwrap()).unwrap();
     // No phone rings for who has it.
-    let asked = phone.calls.count();
+    let asked = phone.calls().count();
     assert_eq!(gate.call(with(&grant).request()).await.unwrap().headers()["shown"], format!("alice Push pay {T}"));
-    assert_eq!(phone.calls.count(), asked);
+    assert_eq!(phone.calls().count(), asked);
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
 //! What must be remembered between requests: failures, spent codes, and approvals that are waited for.
 //!
 //! A [`Store`], and a [`PushStore`], has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
-//! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process. A store of one's own must
-//! keep what is written at each verb; where several processes serve the same users, it must be one that they share, or
-//! one code passes once in each of them.
+//! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process, `SqliteStore` those on one
+//! machine, and `RedisStore` those on several. Processes that serve the same users must share one store, or one code
+//! passes once in each of them. A store of one's own must keep what is written at each verb; the suites of the feature
+//! `test-util` try whether it does.
 
 mod failures;
 mod memory;
 mod push;
 mod pushes;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sql;
 mod throttle;
@@ -23,10 +26,14 @@ pub use self::push::{
     AskedPush, BeginPush, FoundPush, InvalidPushBudget, NewPush, PushBudget, PushEnd, PushStore, Ticket,
 };
 pub use self::pushes::{OpenPush, Pushes};
+#[cfg(feature = "redis")]
+pub use self::redis::{InvalidPrefix, RedisError, RedisStore};
 #[cfg(feature = "server")]
 pub(crate) use self::sql::Database;
 #[cfg(feature = "sqlite")]
 pub use self::sql::{SqliteError, SqliteStore};
+#[cfg(feature = "redis")]
+pub(crate) use self::throttle::MAX_IN_A_ROW;
 pub use self::throttle::{InvalidThrottle, Throttle};
 use crate::{BoxError, UserId};
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The most failures in a row that any policy allows (NIST SP 800-63B, revision 3, section 5.2.2).
-const MAX_IN_A_ROW: u32 = 100;
+pub(crate) const MAX_IN_A_ROW: u32 = 100;
 const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many failures are free, how the waits grow after that, and where it ends.

@@ -1,23 +1,25 @@
 //! What the tests of the gate share. Each test binary uses a part of it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 pub mod browser;
 pub mod phones;
 pub mod process;
+pub mod redis;
+pub mod resp;
 pub mod toopher;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::Service;
+pub use tower_toopher::test_util::{ManualClock as Clock, ScriptedVerifier as Says};
 use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp, TotpVerifier};
-use tower_toopher::{Attempt, BoxError, Rejection, RejectionKind, UserId, Verdict};
+use tower_toopher::{Rejection, RejectionKind, UserId};
 
 /// The seed of RFC 6238's SHA-1 vectors.
 pub const K20: &[u8; 20] = b"12345678901234567890";
@@ -41,34 +43,11 @@ pub fn k20() -> Totp {
     Totp::new(Secret::from_bytes(*K20).unwrap())
 }
 
-/// A clock that tests set.
-#[derive(Clone)]
-pub struct Clock(Arc<AtomicU64>);
-
-impl Clock {
-    pub fn at(seconds: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(seconds)))
-    }
-
-    pub fn set(&self, seconds: u64) {
-        self.0.store(seconds, Ordering::SeqCst);
-    }
-
-    pub fn advance(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-
-    pub fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
-
 /// A verifier that knows alice with K20, and a clock that stands at [`T`].
 pub fn totp_verifier() -> (TotpVerifier<MemoryPairings>, Clock, MemoryPairings) {
     let (clock, users) = (Clock::at(T), MemoryPairings::new());
     users.insert(alice(), Pairing::confirmed(k20()));
-    let reading = clock.clone();
-    let verifier = TotpVerifier::new(users.clone()).unwrap().clock(move || UNIX_EPOCH + reading.now());
+    let verifier = TotpVerifier::new(users.clone()).unwrap().clock(clock.reading());
     (verifier, clock, users)
 }
 
@@ -137,48 +116,6 @@ impl<B> Service<Request<B>> for Strict {
         assert!(std::mem::take(&mut self.ready), "called without having been made ready");
         self.calls.add();
         std::future::ready(Ok(Response::new(Body::from("inner"))))
-    }
-}
-
-type Answer = dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync;
-
-/// A verifier that says the same to everybody, and counts; as strict about readiness as [`Strict`].
-pub struct Says {
-    pub calls: Calls,
-    answer: Arc<Answer>,
-    ready: bool,
-}
-
-impl Says {
-    pub fn new(answer: impl Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync + 'static) -> Self {
-        Self { calls: Calls::default(), answer: Arc::new(answer), ready: false }
-    }
-
-    pub fn always(verdict: Verdict) -> Self {
-        Self::new(move |_| Ok(verdict.clone()))
-    }
-}
-
-impl Clone for Says {
-    fn clone(&self) -> Self {
-        Self { calls: self.calls.clone(), answer: Arc::clone(&self.answer), ready: false }
-    }
-}
-
-impl Service<Attempt> for Says {
-    type Response = Verdict;
-    type Error = BoxError;
-    type Future = std::future::Ready<Result<Verdict, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
-        self.calls.add();
-        std::future::ready((self.answer)(&attempt))
     }
 }
 

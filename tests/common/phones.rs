@@ -1,136 +1,19 @@
-//! A verifier that asks people, whose answers the test gives; and a gate before it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+//! A gate before phones that the test answers.
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service, ServiceExt};
 use tower_toopher::gate::ToopherService;
 use tower_toopher::store::PushStore;
-use tower_toopher::{
-    Approval, ApprovalId, Approvals, Attempt, BoxError, DenyReason, Factor, HeaderOrForm, Pending, ProblemJson,
-    ToopherLayer, UserId, Verdict,
-};
+pub use tower_toopher::test_util::{Answer as Says, FakePhones as Phones};
+use tower_toopher::{Approvals, HeaderOrForm, ProblemJson, ToopherLayer, UserId};
 
 use super::{Body, Calls, Clock, Strict, alice};
-
-/// What a person does with a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
-    Nothing,
-    Yes,
-    No,
-    /// Neither: the phone has been taken out of the account since it rang.
-    Gone,
-}
-
-/// All phones there are. OTPs are right if they are `081804`.
-#[derive(Clone, Default)]
-pub struct Phones {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    asked: Vec<Says>,
-    polls: usize,
-    /// Fails this many times more.
-    failing: usize,
-    /// Takes back what it was asked on a right OTP.
-    taken_back: Vec<String>,
-    by_rule: Option<Verdict>,
-}
-
-impl Phones {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    /// How often any phone rang.
-    pub fn rings(&self) -> usize {
-        self.state().asked.len()
-    }
-
-    pub fn polls(&self) -> usize {
-        self.state().polls
-    }
-
-    /// Answers whatever is open.
-    pub fn answer(&self, says: Says) {
-        for said in &mut self.state().asked {
-            if *said == Says::Nothing {
-                *said = says;
-            }
-        }
-    }
-
-    pub fn fail(&self, times: usize) {
-        self.state().failing = times;
-    }
-
-    pub fn rule(&self, verdict: Option<Verdict>) {
-        self.state().by_rule = verdict;
-    }
-
-    pub fn taken_back(&self) -> usize {
-        self.state().taken_back.len()
-    }
-}
-
-impl Service<Attempt> for Phones {
-    type Response = Verdict;
-    type Error = BoxError;
-    type Future = std::future::Ready<Result<Verdict, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let mut state = self.state();
-        if state.failing > 0 {
-            state.failing -= 1;
-            return std::future::ready(Err("out of reach".into()));
-        }
-        let verdict = match (attempt.otp(), attempt.approval()) {
-            (Some(otp), approval) if otp.as_str() == super::CODE => {
-                if let Approval::Asked(id) = approval {
-                    state.taken_back.push(id.as_str().to_owned());
-                }
-                Verdict::Granted(Factor::Totp)
-            }
-            (Some(_), _) => Verdict::Denied(DenyReason::WrongOtp),
-            (None, Approval::Wanted) => match &state.by_rule {
-                Some(verdict) => verdict.clone(),
-                None => {
-                    let id = format!("question {}", state.asked.len());
-                    state.asked.push(Says::Nothing);
-                    Pending::new().with_id(ApprovalId::new(id).unwrap()).with_number(Some(7)).into()
-                }
-            },
-            (None, Approval::Asked(id)) => {
-                state.polls += 1;
-                match question(id).and_then(|at| state.asked.get(at)) {
-                    Some(Says::Yes) => Verdict::Granted(Factor::Push),
-                    Some(Says::No) => Verdict::Denied(DenyReason::Refused),
-                    Some(Says::Gone) => Verdict::Denied(DenyReason::NotEnrolled),
-                    Some(Says::Nothing) => Pending::new().with_number(Some(7)).into(),
-                    None => panic!("asked for {id:?}, which nobody has begun"),
-                }
-            }
-            (None, _) => Verdict::Denied(DenyReason::OtpRequired),
-        };
-        std::future::ready(Ok(verdict))
-    }
-}
-
-fn question(id: &ApprovalId) -> Option<usize> {
-    id.as_str().strip_prefix("question ")?.parse().ok()
-}
 
 pub type Gate<S> = ToopherService<Strict, Approvals<Phones, S>, HeaderOrForm, ProblemJson>;
 
@@ -140,8 +23,7 @@ pub fn session(parts: &http::request::Parts) -> Option<Arc<str>> {
 }
 
 pub fn approvals<S: PushStore>(phones: &Phones, store: S, clock: &Clock) -> Approvals<Phones, S> {
-    let clock = clock.clone();
-    Approvals::new(phones.clone()).unwrap().store(store).clock(move || UNIX_EPOCH + clock.now())
+    Approvals::new(phones.clone()).unwrap().store(store).clock(clock.reading())
 }
 
 /// The layer of a gate that takes the action from a header, too.

@@ -1,16 +1,16 @@
-//! What every store of pushes must keep, as a macro: `push_conformance!(name, make)`.
+//! What every store of pushes must keep.
 
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use tower_toopher::ApprovalId;
-use tower_toopher::store::{
-    AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
+use super::block_on as run;
+use super::conformance::{NOW, admit, at_once, s, user};
+use crate::store::{
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
 };
+use crate::{ApprovalId, BoxError};
 
-use crate::conformance::{NOW, admit, run, s, user};
-
-pub(crate) fn ticket(number: u8) -> Ticket {
+#[must_use]
+pub fn ticket(number: u8) -> Ticket {
     Ticket::from_bytes([number; 16])
 }
 
@@ -22,19 +22,21 @@ fn id(text: &str) -> ApprovalId {
     ApprovalId::new(text).unwrap()
 }
 
-fn asked(number: u8) -> AskedPush {
+/// The push of [`ticket`], as [`keep`] has it remembered.
+#[must_use]
+pub fn asked(number: u8) -> AskedPush {
     AskedPush::new(ticket(number), [7; 32], id("question"))
 }
 
-fn ok<T, E: Into<tower_toopher::BoxError>>(result: Result<T, E>) -> T {
+fn ok<T, E: Into<BoxError>>(result: Result<T, E>) -> T {
     result.map_err(Into::into).unwrap()
 }
 
-pub(crate) fn begin<S: PushStore>(store: &S, name: &str, push: &NewPush, now: u64) -> BeginPush {
+pub fn begin<S: PushStore>(store: &S, name: &str, push: &NewPush, now: u64) -> BeginPush {
     ok(run(store.begin_push(&user(name), push, &Throttle::default(), s(now))))
 }
 
-pub(crate) fn keep<S: PushStore>(store: &S, name: &str, number: u8, until: u64) -> bool {
+pub fn keep<S: PushStore>(store: &S, name: &str, number: u8, until: u64) -> bool {
     ok(run(store.keep_push(&user(name), ticket(number), &id("question"), s(until))))
 }
 
@@ -42,7 +44,7 @@ fn find<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush 
     ok(run(store.find_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
-pub(crate) fn redeem<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
+pub fn redeem<S: PushStore>(store: &S, name: &str, number: u8, now: u64) -> FoundPush {
     ok(run(store.redeem_push(&user(name), &asked(number), &Throttle::default(), s(now))))
 }
 
@@ -56,12 +58,17 @@ fn open<S: PushStore>(store: &S, name: &str, number: u8, now: u64) {
     assert!(keep(store, name, number, now + 120));
 }
 
-pub(crate) fn it_is_redeemed_once<S: PushStore + Store>(store: &S) {
+pub fn it_is_redeemed_once<S: PushStore + Store>(store: &S) {
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
     open(store, "alice", 1, NOW);
     assert_eq!(find(store, "alice", 1, NOW), FoundPush::Open);
     for (name, number) in [("alice", 2), ("bob", 1), ("Alice", 1)] {
         assert_eq!(redeem(store, name, number, NOW), FoundPush::Unknown);
+    }
+    // Nor for another request, or under another name of the verifier's: whoever makes up a challenge opens nothing.
+    for push in [AskedPush { about: [8; 32], ..asked(1) }, AskedPush { id: id("another"), ..asked(1) }] {
+        assert_eq!(ok(run(store.find_push(&user("alice"), &push, &Throttle::default(), s(NOW)))), FoundPush::Unknown);
+        assert_eq!(ok(run(store.redeem_push(&user("alice"), &push, &Throttle::default(), s(NOW)))), FoundPush::Unknown);
     }
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Open);
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
@@ -71,7 +78,7 @@ pub(crate) fn it_is_redeemed_once<S: PushStore + Store>(store: &S) {
     assert_eq!(redeem(store, "alice", 1, NOW), FoundPush::Unknown);
 }
 
-pub(crate) fn it_is_over_in_time<S: PushStore + Store>(store: &S) {
+pub fn it_is_over_in_time<S: PushStore + Store>(store: &S) {
     open(store, "alice", 1, NOW);
     assert_eq!(find(store, "alice", 1, NOW + 119), FoundPush::Open);
     for late in [120, 121, 1_000_000] {
@@ -86,7 +93,7 @@ pub(crate) fn it_is_over_in_time<S: PushStore + Store>(store: &S) {
     assert!(!keep(store, "nobody", 1, NOW + 240));
 }
 
-pub(crate) fn one_is_open_at_a_time<S: PushStore + Store>(store: &S) {
+pub fn one_is_open_at_a_time<S: PushStore + Store>(store: &S) {
     assert_eq!(begin(store, "alice", &new(1), NOW), BeginPush::Begun);
     let busy = |seconds| BeginPush::AlreadyPending { retry_after: s(seconds) };
     assert_eq!(begin(store, "alice", &new(2), NOW), busy(30));
@@ -103,7 +110,7 @@ pub(crate) fn one_is_open_at_a_time<S: PushStore + Store>(store: &S) {
     assert_eq!(begin(store, "alice", &other, NOW + 20), BeginPush::Begun);
 }
 
-pub(crate) fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: &S) {
+pub fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: &S) {
     let spend = |from: u8, now: u64| {
         for number in from..from + 5 {
             open(store, "alice", number, now);
@@ -126,17 +133,35 @@ pub(crate) fn the_budget_is_since_the_last_success<S: PushStore + Store>(store: 
         assert_eq!(begin(store, "alice", &new(number), NOW), BeginPush::Begun);
         end(store, "alice", number, PushEnd::NotAsked);
     }
-    // Nor is what may not have; but its place stays taken for a while.
+    // What may not have counts for a quarter, and its place stays taken for a while.
     ok(run(store.clear_pushes(&user("alice"))));
     for number in 140..160 {
         let now = NOW + u64::from(number) * 30;
         assert_eq!(begin(store, "alice", &new(number), now), BeginPush::Begun);
         end(store, "alice", number, PushEnd::Uncertain);
         assert_eq!(begin(store, "alice", &new(200), now), BeginPush::AlreadyPending { retry_after: s(30) });
+        if number == 150 {
+            // One that certainly did not takes nothing of that away.
+            assert_eq!(begin(store, "alice", &new(200), now + 30), BeginPush::Begun);
+            end(store, "alice", 200, PushEnd::NotAsked);
+        }
     }
+    assert_eq!(begin(store, "alice", &new(200), NOW + 160 * 30), BeginPush::BudgetSpent);
 }
 
-pub(crate) fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
+pub fn a_clock_that_jumped_spends_no_budget_for_ever<S: PushStore + Store>(store: &S) {
+    let ahead = NOW + 1_000_000_000;
+    for number in 0..5 {
+        open(store, "alice", number, ahead);
+        end(store, "alice", number, PushEnd::Asked);
+    }
+    assert_eq!(begin(store, "alice", &new(10), NOW), BeginPush::BudgetSpent);
+    let day = 24 * 3600;
+    assert_eq!(begin(store, "alice", &new(10), NOW + day), BeginPush::BudgetSpent);
+    assert_eq!(begin(store, "alice", &new(10), NOW + day + 1), BeginPush::Begun);
+}
+
+pub fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
     let budget = PushBudget::new(1, Duration::from_secs(60)).unwrap();
     let mut push = new(1);
     push.budget = budget;
@@ -146,7 +171,7 @@ pub(crate) fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
     assert_eq!(begin(store, "alice", &push, NOW + 61), BeginPush::Begun);
 }
 
-pub(crate) fn failures_lock_this_way_too<S: PushStore + Store>(store: &S) {
+pub fn failures_lock_this_way_too<S: PushStore + Store>(store: &S) {
     open(store, "alice", 1, NOW);
     for _ in 0..5 {
         let _ = admit(store, "alice", NOW);
@@ -158,7 +183,7 @@ pub(crate) fn failures_lock_this_way_too<S: PushStore + Store>(store: &S) {
     assert_eq!(redeem(store, "alice", 1, NOW + 30), FoundPush::Open);
     // A success forgets the failures.
     for _ in 0..5 {
-        assert_eq!(admit(store, "alice", NOW), tower_toopher::store::Admission::Admitted);
+        assert_eq!(admit(store, "alice", NOW), Admission::Admitted);
     }
     open(store, "alice", 3, NOW + 100);
     let mut now = NOW + 100;
@@ -170,30 +195,17 @@ pub(crate) fn failures_lock_this_way_too<S: PushStore + Store>(store: &S) {
     open(store, "bob", 1, now);
 }
 
-pub(crate) fn of_many_in_parallel_one_begins_and_one_redeems<S: PushStore + Store + Clone>(store: &S) {
-    let at_once = |work: fn(&S, u8) -> bool| {
-        let barrier = Arc::new(Barrier::new(20));
-        let threads: Vec<_> = (0..20)
-            .map(|at| {
-                let (store, barrier) = (store.clone(), barrier.clone());
-                std::thread::spawn(move || {
-                    barrier.wait();
-                    work(&store, at)
-                })
-            })
-            .collect();
-        let said: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        said.iter().filter(|said| **said).count()
-    };
-    assert_eq!(at_once(|store, at| begin(store, "alice", &new(at), NOW) == BeginPush::Begun), 1);
+pub fn of_many_in_parallel_one_begins_and_one_redeems<S: PushStore + Store + Clone>(store: &S) {
+    let many = |work: fn(&S, usize) -> bool| at_once(store, 20, work).into_iter().filter(|said| *said).count();
+    assert_eq!(many(|store, at| begin(store, "alice", &new(at as u8), NOW) == BeginPush::Begun), 1);
     ok(run(store.clear_pushes(&user("alice"))));
     for _ in 0..5 {
         open(store, "alice", 50, NOW);
-        assert_eq!(at_once(|store, _| redeem(store, "alice", 50, NOW) == FoundPush::Open), 1);
+        assert_eq!(many(|store, _| redeem(store, "alice", 50, NOW) == FoundPush::Open), 1);
     }
 }
 
-pub(crate) fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) {
+pub fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) {
     for name in ["a", "a\0", "\0a", "a'; DROP TABLE pushes; --", "\u{e9}", "e\u{301}"] {
         open(store, name, 1, NOW);
     }
@@ -206,22 +218,16 @@ pub(crate) fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) 
     }
 }
 
-macro_rules! push_conformance {
-    ($name:ident, $make:expr) => {
-        mod $name {
-            use super::*;
-
-            push_conformance!(@tests $make;
-                it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
-                a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
-                names_of_any_text_are_told_apart,
-            );
-        }
+/// Tries whether a [`PushStore`](crate::store::PushStore) that is also a [`Store`](crate::store::Store) keeps what the
+/// traits say: as [`store_conformance`](crate::test_util::store_conformance).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __push_store_conformance {
+    ($name:ident, $make:expr $(,)?) => {
+        $crate::__store_conformance!(@tests $name, pushes, $make;
+            it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
+            a_clock_that_jumped_spends_no_budget_for_ever, a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
+            names_of_any_text_are_told_apart,
+        );
     };
-    (@tests $make:expr; $($test:ident),* $(,)?) => {$(
-        #[test]
-        fn $test() {
-            pushes::$test(&$make());
-        }
-    )*};
 }

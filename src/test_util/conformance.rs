@@ -1,33 +1,32 @@
-//! What every store must keep, as a macro: `conformance!(name, make)`, where `make()` gives a fresh, shared store.
+//! What every store must keep.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use tower_toopher::UserId;
-use tower_toopher::store::{Admission, Spend, Store, Throttle};
+use super::block_on as run;
+use crate::UserId;
+use crate::store::{Admission, Spend, Store, Throttle};
 
-pub(crate) fn user(id: &str) -> UserId {
+#[must_use]
+pub fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
 }
 
-pub(crate) fn s(seconds: u64) -> Duration {
+#[must_use]
+pub fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// The start of every test: well beyond 32 bits of seconds.
-pub(crate) const NOW: u64 = 20_000_000_000;
+pub const NOW: u64 = 20_000_000_000;
 /// Long enough for no test to outlive it.
 const KEEP: u64 = 1000;
 
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-pub(crate) fn admit<S: Store>(store: &S, id: &str, now: u64) -> Admission {
+pub fn admit<S: Store>(store: &S, id: &str, now: u64) -> Admission {
     run(store.count_attempt(&user(id), &Throttle::default(), s(now))).map_err(Into::into).unwrap()
 }
 
-pub(crate) fn spend<S: Store>(store: &S, id: &str, device: &str, step: u64, now: u64) -> Spend {
+pub fn spend<S: Store>(store: &S, id: &str, device: &str, step: u64, now: u64) -> Spend {
     run(store.spend_step(&user(id), device, step, s(now + KEEP), s(now))).map_err(Into::into).unwrap()
 }
 
@@ -42,7 +41,7 @@ fn throttled(seconds: u64) -> Admission {
 }
 
 /// Calls `work` from `n` threads at once.
-fn at_once<S: Store + Clone, T: Send + 'static>(store: &S, n: usize, work: fn(&S, usize) -> T) -> Vec<T> {
+pub(super) fn at_once<S: Store + Clone, T: Send + 'static>(store: &S, n: usize, work: fn(&S, usize) -> T) -> Vec<T> {
     let barrier = Arc::new(Barrier::new(n));
     let threads: Vec<_> = (0..n)
         .map(|i| {
@@ -56,14 +55,14 @@ fn at_once<S: Store + Clone, T: Send + 'static>(store: &S, n: usize, work: fn(&S
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
-pub(crate) fn a_step_is_spent_once<S: Store>(store: &S) {
+pub fn a_step_is_spent_once<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 666_666_666, NOW), Spend::Fresh);
     for later in [0, 1, KEEP - 1] {
         assert_eq!(spend(store, "alice", "", 666_666_666, NOW + later), Spend::Replayed);
     }
 }
 
-pub(crate) fn an_earlier_step_is_spent_with_a_later_one<S: Store>(store: &S) {
+pub fn an_earlier_step_is_spent_with_a_later_one<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
     assert_eq!(spend(store, "alice", "", 9, NOW), Spend::Replayed);
     assert_eq!(spend(store, "alice", "", 0, NOW), Spend::Replayed);
@@ -71,7 +70,7 @@ pub(crate) fn an_earlier_step_is_spent_with_a_later_one<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Replayed);
 }
 
-pub(crate) fn the_first_and_the_last_step_exist<S: Store>(store: &S) {
+pub fn the_first_and_the_last_step_exist<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 0, NOW), Spend::Fresh);
     assert_eq!(spend(store, "alice", "", 0, NOW), Spend::Replayed);
     assert_eq!(spend(store, "alice", "", i64::MAX as u64, NOW), Spend::Fresh);
@@ -79,13 +78,13 @@ pub(crate) fn the_first_and_the_last_step_exist<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", u64::MAX, NOW), Spend::Replayed);
 }
 
-pub(crate) fn a_clock_set_back_makes_nothing_fresh<S: Store>(store: &S) {
+pub fn a_clock_set_back_makes_nothing_fresh<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
     assert_eq!(spend(store, "alice", "", 10, NOW - 500), Spend::Replayed);
     assert_eq!(spend(store, "alice", "", 10, 0), Spend::Replayed);
 }
 
-pub(crate) fn names_are_told_apart<S: Store>(store: &S) {
+pub fn names_are_told_apart<S: Store>(store: &S) {
     let names = [
         ("a", ""),
         ("a", "b"),
@@ -121,18 +120,18 @@ pub(crate) fn names_are_told_apart<S: Store>(store: &S) {
     }
 }
 
-pub(crate) fn one_step_in_parallel_is_fresh_once<S: Store + Clone>(store: &S) {
+pub fn one_step_in_parallel_is_fresh_once<S: Store + Clone>(store: &S) {
     let spends = at_once(store, 50, |store, _| spend(store, "alice", "", 10, NOW));
     assert_eq!(spends.iter().filter(|&&s| s == Spend::Fresh).count(), 1);
 }
 
-pub(crate) fn many_steps_in_parallel_end_at_the_highest<S: Store + Clone>(store: &S) {
+pub fn many_steps_in_parallel_end_at_the_highest<S: Store + Clone>(store: &S) {
     at_once(store, 50, |store, i| spend(store, "alice", "", i as u64, NOW));
     assert_eq!(spend(store, "alice", "", 49, NOW), Spend::Replayed);
     assert_eq!(spend(store, "alice", "", 50, NOW), Spend::Fresh);
 }
 
-pub(crate) fn five_failures_are_free_and_waits_grow<S: Store>(store: &S) {
+pub fn five_failures_are_free_and_waits_grow<S: Store>(store: &S) {
     for _ in 0..5 {
         assert_eq!(admit(store, "alice", NOW), ADMITTED);
     }
@@ -145,7 +144,7 @@ pub(crate) fn five_failures_are_free_and_waits_grow<S: Store>(store: &S) {
     assert_eq!(admit(store, "alice", NOW + 90), throttled(120));
 }
 
-pub(crate) fn what_is_not_admitted_is_not_counted<S: Store>(store: &S) {
+pub fn what_is_not_admitted_is_not_counted<S: Store>(store: &S) {
     for _ in 0..5 {
         let _ = admit(store, "alice", NOW);
     }
@@ -155,7 +154,7 @@ pub(crate) fn what_is_not_admitted_is_not_counted<S: Store>(store: &S) {
     assert_eq!(admit(store, "alice", NOW + 30), ADMITTED);
 }
 
-pub(crate) fn after_a_hundred_failures_only_an_administrator_helps<S: Store>(store: &S) {
+pub fn after_a_hundred_failures_only_an_administrator_helps<S: Store>(store: &S) {
     let mut now = NOW;
     for _ in 0..100 {
         assert_eq!(admit(store, "alice", now), ADMITTED);
@@ -168,7 +167,7 @@ pub(crate) fn after_a_hundred_failures_only_an_administrator_helps<S: Store>(sto
     assert_eq!(admit(store, "alice", now), ADMITTED);
 }
 
-pub(crate) fn a_fresh_step_forgets_failures_and_a_replay_does_not<S: Store>(store: &S) {
+pub fn a_fresh_step_forgets_failures_and_a_replay_does_not<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
     for _ in 0..5 {
         let _ = admit(store, "alice", NOW);
@@ -181,20 +180,20 @@ pub(crate) fn a_fresh_step_forgets_failures_and_a_replay_does_not<S: Store>(stor
     assert_eq!(admit(store, "alice", NOW), ADMITTED);
 }
 
-pub(crate) fn clearing_failures_spares_spent_steps<S: Store>(store: &S) {
+pub fn clearing_failures_spares_spent_steps<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
     clear(store, "alice");
     clear(store, "nobody");
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Replayed);
 }
 
-pub(crate) fn a_burst_is_admitted_no_more_than_a_queue<S: Store + Clone>(store: &S) {
+pub fn a_burst_is_admitted_no_more_than_a_queue<S: Store + Clone>(store: &S) {
     let admissions = at_once(store, 100, |store, _| admit(store, "alice", NOW));
     assert_eq!(admissions.iter().filter(|&&a| a == ADMITTED).count(), 5);
     assert_eq!(admissions.iter().filter(|&&a| a == throttled(30)).count(), 95);
 }
 
-pub(crate) fn a_clock_that_jumped_does_not_lock_for_ever<S: Store>(store: &S) {
+pub fn a_clock_that_jumped_does_not_lock_for_ever<S: Store>(store: &S) {
     for _ in 0..5 {
         let _ = admit(store, "alice", NOW + 1_000_000_000);
     }
@@ -203,7 +202,7 @@ pub(crate) fn a_clock_that_jumped_does_not_lock_for_ever<S: Store>(store: &S) {
     assert_eq!(admit(store, "alice", NOW + 3600), ADMITTED);
 }
 
-pub(crate) fn what_could_not_be_verified_is_taken_back<S: Store>(store: &S) {
+pub fn what_could_not_be_verified_is_taken_back<S: Store>(store: &S) {
     let take_back = || run(store.take_back_attempt(&user("alice"), &Throttle::default())).map_err(Into::into).unwrap();
     take_back();
     for _ in 0..200 {
@@ -221,7 +220,7 @@ pub(crate) fn what_could_not_be_verified_is_taken_back<S: Store>(store: &S) {
     assert_eq!(admit(store, "alice", NOW), throttled(30));
 }
 
-pub(crate) fn a_record_is_never_shortened<S: Store>(store: &S) {
+pub fn a_record_is_never_shortened<S: Store>(store: &S) {
     let spend_until = |step, keep_until, now| {
         run(store.spend_step(&user("alice"), "", step, s(keep_until), s(now))).map_err(Into::into).unwrap()
     };
@@ -230,7 +229,7 @@ pub(crate) fn a_record_is_never_shortened<S: Store>(store: &S) {
     assert_eq!(spend_until(11, NOW + 1000, NOW + 500), Spend::Replayed);
 }
 
-pub(crate) fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
+pub fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
     let strict = Throttle::new(3, s(1), s(1), 3).unwrap();
     let admit_strictly = || run(store.count_attempt(&user("alice"), &strict, s(NOW))).map_err(Into::into).unwrap();
     for _ in 0..3 {
@@ -240,13 +239,13 @@ pub(crate) fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
     assert_eq!(admit_strictly(), Admission::LockedOut);
 }
 
-pub(crate) fn a_free_failure_brings_no_wait_even_to_a_clock_set_back<S: Store>(store: &S) {
+pub fn a_free_failure_brings_no_wait_even_to_a_clock_set_back<S: Store>(store: &S) {
     for back in 0..5 {
         assert_eq!(admit(store, "alice", NOW - back * 10), ADMITTED);
     }
 }
 
-pub(crate) fn failures_are_forgotten_after_a_year_and_not_before<S: Store>(store: &S) {
+pub fn failures_are_forgotten_after_a_year_and_not_before<S: Store>(store: &S) {
     for _ in 0..5 {
         let _ = admit(store, "alice", NOW);
     }
@@ -259,28 +258,50 @@ pub(crate) fn failures_are_forgotten_after_a_year_and_not_before<S: Store>(store
     assert_eq!(admit(store, "alice", NOW + 3 * year), throttled(30));
 }
 
-macro_rules! conformance {
-    ($name:ident, $make:expr) => {
+/// Tries whether a [`Store`](crate::store::Store) keeps what the trait says: `store_conformance!(name, make)` is a module
+/// `name` of tests, each with a store of its own that `make()` gives.
+///
+/// `make()` may give an `Option` of one, and none has the test pass unseen: where a server is not installed, say.
+///
+/// The stores of one run may share a database if they share no user. Their clones are used from many threads at once.
+/// `make()` is called, and each verb is awaited, in the runtime of [`block_on`](crate::test_util::block_on).
+///
+/// ```
+/// use tower_toopher::store::MemoryStore;
+/// use tower_toopher::test_util::{push_store_conformance, store_conformance};
+///
+/// store_conformance!(of_mine, MemoryStore::new);
+/// push_store_conformance!(of_mine_with_pushes, || MemoryStore::bounded(100));
+/// ```
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __store_conformance {
+    ($name:ident, $make:expr $(,)?) => {
+        $crate::__store_conformance!(@tests $name, conformance, $make;
+            a_step_is_spent_once, an_earlier_step_is_spent_with_a_later_one, the_first_and_the_last_step_exist,
+            a_clock_set_back_makes_nothing_fresh, names_are_told_apart, one_step_in_parallel_is_fresh_once,
+            many_steps_in_parallel_end_at_the_highest, five_failures_are_free_and_waits_grow,
+            what_is_not_admitted_is_not_counted, after_a_hundred_failures_only_an_administrator_helps,
+            a_fresh_step_forgets_failures_and_a_replay_does_not, clearing_failures_spares_spent_steps,
+            a_burst_is_admitted_no_more_than_a_queue, a_clock_that_jumped_does_not_lock_for_ever,
+            what_could_not_be_verified_is_taken_back, a_record_is_never_shortened,
+            another_throttle_lifts_no_lock_out, a_free_failure_brings_no_wait_even_to_a_clock_set_back,
+            failures_are_forgotten_after_a_year_and_not_before,
+        );
+    };
+    (@tests $name:ident, $suite:ident, $make:expr; $($test:ident),* $(,)?) => {
         mod $name {
+            #[allow(unused_imports)]
             use super::*;
 
-            conformance!(@tests $make;
-                a_step_is_spent_once, an_earlier_step_is_spent_with_a_later_one, the_first_and_the_last_step_exist,
-                a_clock_set_back_makes_nothing_fresh, names_are_told_apart, one_step_in_parallel_is_fresh_once,
-                many_steps_in_parallel_end_at_the_highest, five_failures_are_free_and_waits_grow,
-                what_is_not_admitted_is_not_counted, after_a_hundred_failures_only_an_administrator_helps,
-                a_fresh_step_forgets_failures_and_a_replay_does_not, clearing_failures_spares_spent_steps,
-                a_burst_is_admitted_no_more_than_a_queue, a_clock_that_jumped_does_not_lock_for_ever,
-                what_could_not_be_verified_is_taken_back, a_record_is_never_shortened,
-                another_throttle_lifts_no_lock_out, a_free_failure_brings_no_wait_even_to_a_clock_set_back,
-                failures_are_forgotten_after_a_year_and_not_before,
-            );
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(store) = $crate::test_util::made($make) {
+                        $crate::test_util::$suite::$test(&store);
+                    }
+                }
+            )*
         }
     };
-    (@tests $make:expr; $($test:ident),* $(,)?) => {$(
-        #[test]
-        fn $test() {
-            conformance::$test(&$make());
-        }
-    )*};
 }

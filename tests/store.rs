@@ -1,24 +1,20 @@
 //! The stores: one suite for all of them, and what is the memory store's own.
 #![allow(clippy::unwrap_used)]
 
-#[macro_use]
-mod conformance;
-#[macro_use]
-mod pushes;
-
-use conformance::{NOW, admit, run, s, spend, user};
 use tower_toopher::store::{
     Admission, BeginPush, FoundPush, MemoryStore, NewPush, PushStore, Spend, SqliteStore, Store, StoreFull, Throttle,
 };
+use tower_toopher::test_util::conformance::{NOW, admit, s, spend, user};
+use tower_toopher::test_util::{block_on as run, push_store_conformance, pushes, store_conformance};
 
-conformance!(memory, MemoryStore::new);
-conformance!(memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
-conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
-conformance!(sqlite_in_a_file, file);
-push_conformance!(pushes_in_memory, MemoryStore::new);
-push_conformance!(pushes_in_memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
-push_conformance!(pushes_in_sqlite, || run(SqliteStore::in_memory()).unwrap());
-push_conformance!(pushes_in_a_file, file);
+store_conformance!(memory, MemoryStore::new);
+store_conformance!(memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
+store_conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
+store_conformance!(sqlite_in_a_file, file);
+push_store_conformance!(pushes_in_memory, MemoryStore::new);
+push_store_conformance!(pushes_in_memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
+push_store_conformance!(pushes_in_sqlite, || run(SqliteStore::in_memory()).unwrap());
+push_store_conformance!(pushes_in_a_file, file);
 
 fn file() -> SqliteStore {
     // A new file for each test, in the folder that is cleared with the build.
@@ -30,7 +26,7 @@ fn file() -> SqliteStore {
     run(SqliteStore::open(path)).unwrap()
 }
 
-conformance!(memory_of_one_shard, || MemoryStore::bounded(100));
+store_conformance!(memory_of_one_shard, || MemoryStore::bounded(100));
 
 #[test]
 fn a_flood_of_names_neither_grows_the_store_nor_lifts_a_lock() {

@@ -1,0 +1,378 @@
+//! The store in Redis when Redis, or the way to it, is in trouble: never a pass that was not, never a code that is burnt
+//! without an error, never an error that stays.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::redis::Redis;
+use common::resp::{Do, Fake, HELLO, fresh, good, sound};
+use proptest::prelude::*;
+use tower_toopher::ApprovalId;
+use tower_toopher::store::{NewPush, PushEnd, PushStore, RedisError, RedisStore, Spend, Store, Throttle};
+use tower_toopher::test_util::conformance::{NOW, s, user};
+use tower_toopher::test_util::{block_on, pushes};
+
+async fn spend(store: &RedisStore, step: u64) -> Result<Spend, RedisError> {
+    store.spend_step(&user("alice"), "", step, s(NOW + 1000), s(NOW)).await
+}
+
+/// Every verb once, and what came of it.
+async fn every_verb(store: &RedisStore) -> Vec<Result<String, RedisError>> {
+    let (alice, throttle, ticket) = (user("alice"), Throttle::default(), pushes::ticket(1));
+    let push = NewPush::new(ticket, [7; 32]);
+    fn said<T: std::fmt::Debug>(result: Result<T, RedisError>) -> Result<String, RedisError> {
+        result.map(|said| format!("{said:?}"))
+    }
+    vec![
+        said(store.count_attempt(&alice, &throttle, s(NOW)).await),
+        said(store.take_back_attempt(&alice, &throttle).await),
+        said(spend(store, 10).await),
+        said(store.clear_failures(&alice).await),
+        said(store.begin_push(&alice, &push, &throttle, s(NOW)).await),
+        said(store.keep_push(&alice, ticket, &ApprovalId::new("id").unwrap(), s(NOW)).await),
+        said(store.find_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
+        said(store.redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
+        said(store.end_push(&alice, ticket, PushEnd::Asked).await),
+        said(store.clear_pushes(&alice).await),
+    ]
+}
+
+#[test]
+fn every_error_is_one_for_every_verb_and_only_as_long_as_it_lasts() {
+    let fake = Fake::new(good);
+    let store = fake.store(10_000);
+    for error in [
+        "ERR something",
+        "CROSSSLOT Keys in request don't hash to the same slot",
+        "NOSCRIPT No matching script.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "READONLY You can't write against a read only replica.",
+        "LOADING Redis is loading the dataset in memory",
+        "MOVED 3999 127.0.0.1:6381",
+        "ASK 3999 127.0.0.1:6381",
+        "TRYAGAIN Multiple keys",
+        "CLUSTERDOWN The cluster is down",
+        "MASTERDOWN Link with MASTER is down",
+        "BUSY Redis is busy",
+        "MISCONF Errors writing to the AOF file",
+        "NOREPLICAS Not enough good replicas",
+        "WRONGTYPE Operation against a key",
+        "NOAUTH Authentication required.",
+        "NOPERM no",
+        "EXECABORT no",
+        "UNKILLABLE no",
+        "OK",
+        "fresh",
+    ] {
+        let line = format!("-{error}\r\n").into_bytes();
+        fake.now(sound(move |_| Do::Say(line.clone())));
+        for outcome in block_on(every_verb(&store)) {
+            let said = outcome.unwrap_err();
+            assert_eq!(said.code(), error.split(' ').next(), "{said}");
+        }
+        fake.now(good);
+        assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh, "after {error}");
+    }
+}
+
+#[test]
+fn trouble_while_connecting_passes_with_its_cause() {
+    let fake = Fake::new(good);
+    for answer in [
+        Do::Say(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()),
+        Do::Say(b"-NOAUTH HELLO must be called with the client already authenticated\r\n".to_vec()),
+        Do::Say(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n".to_vec()),
+        Do::Say(b"-NOPROTO unsupported protocol version\r\n".to_vec()),
+        Do::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        Do::SayAndCut(vec![]),
+        Do::SayAndCut(HELLO[..20].to_vec()),
+        Do::Hang,
+    ] {
+        let store = fake.store(500);
+        let refuse = answer.clone();
+        fake.now(move |_| refuse.clone());
+        for _ in 0..2 {
+            let error = block_on(spend(&store, 10)).unwrap_err();
+            assert_eq!(error.is_timeout(), matches!(answer, Do::Hang), "{answer:?}: {error}");
+        }
+        fake.now(good);
+        assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh, "{answer:?}");
+    }
+    // Nobody listens there.
+    let gone = RedisStore::new(&format!("redis://127.0.0.1:{}", common::redis::free_port())).unwrap();
+    let error = block_on(spend(&gone, 10)).unwrap_err();
+    assert!(error.is_connection() && error.to_string().contains("refused"), "{error}");
+}
+
+#[test]
+fn a_server_that_hangs_is_left_in_time() {
+    let fake = Fake::new(sound(|_| Do::Hang));
+    let store = fake.store(300);
+    let begun = Instant::now();
+    for outcome in block_on(every_verb(&store)) {
+        assert!(outcome.unwrap_err().is_timeout());
+    }
+    assert!((Duration::from_millis(2900)..Duration::from_secs(20)).contains(&begun.elapsed()));
+    // Each time it tries anew: the old connection may be to a machine that is no more.
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 10);
+    fake.now(good);
+    assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
+}
+
+#[test]
+fn callers_who_lose_patience_do_not_keep_a_dead_connection_alive() {
+    let fake = Fake::new(sound(|_| Do::Hang));
+    let store = fake.store(300);
+    // Each of them is gone long before the deadline, as under a time limit of the application's own.
+    let end = Instant::now() + Duration::from_secs(20);
+    while fake.connections.load(Ordering::SeqCst) < 3 {
+        assert!(Instant::now() < end, "the first connection is never left");
+        let impatient = async { tokio::time::timeout(Duration::from_millis(20), spend(&store, 10)).await };
+        assert!(block_on(impatient).is_err());
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_within_any_answer_is_an_error_and_then_a_new_one() {
+    let fake = Fake::new(good);
+    let store = fake.store(10_000);
+    let mut length = usize::MAX;
+    let mut at = 0;
+    while at < length {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let whole = seen.clone();
+        fake.now(sound(move |command| {
+            let answer = fresh(command);
+            whole.store(answer.len(), Ordering::SeqCst);
+            Do::SayAndCut(answer[..at.min(answer.len())].to_vec())
+        }));
+        assert!(block_on(spend(&store, 10)).is_err(), "cut after {at} bytes");
+        fake.now(good);
+        assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
+        length = seen.load(Ordering::SeqCst);
+        at += 1;
+    }
+    assert!(length > 30);
+}
+
+#[test]
+fn an_answer_to_another_call_is_none() {
+    // It says everything twice, as if it had been asked twice.
+    let twice = Arc::new(AtomicBool::new(true));
+    let doubling = twice.clone();
+    let fake = Fake::new(sound(move |command| {
+        let answer = fresh(command);
+        Do::Say(if doubling.load(Ordering::SeqCst) { answer.repeat(2) } else { b"-ERR\r\n".to_vec() })
+    }));
+    let store = fake.store(10_000);
+    for _ in 0..20 {
+        twice.store(true, Ordering::SeqCst);
+        let _ = block_on(spend(&store, 10));
+        twice.store(false, Ordering::SeqCst);
+        assert!(block_on(spend(&store, 11)).is_err());
+    }
+    // Answers that come in another order than the questions.
+    let waiting = Mutex::new(Vec::new());
+    fake.now(sound(move |command| {
+        let mut waiting = waiting.lock().unwrap();
+        waiting.push(fresh(command));
+        if waiting.len() < 2 { Do::Hang } else { Do::Say(waiting.drain(..).rev().flatten().collect()) }
+    }));
+    let store = fake.store(2000);
+    let both = block_on(async { tokio::join!(spend(&store, 10), spend(&store, 11)) });
+    assert!(both.0.is_err() && both.1.is_err(), "{both:?}");
+}
+
+#[test]
+fn junk_is_an_error() {
+    let fake = Fake::new(good);
+    let store = fake.store(300);
+    for junk in [
+        "+OK\r\n",
+        ":1\r\n",
+        ":0\r\n",
+        "$-1\r\n",
+        "_\r\n",
+        "*-1\r\n",
+        "*0\r\n",
+        "#t\r\n",
+        ",1.0\r\n",
+        "$5\r\nfresh\r\n",
+        "+fresh\r\n",
+        "*1\r\n$5\r\nfresh\r\n",
+        "*2\r\n$1\r\n1\r\n$5\r\nfresh\r\n",
+        "*2\r\n$-1\r\n$5\r\nfresh\r\n",
+        "\r\n",
+        "\0",
+        "*99999999999\r\n",
+        "$99999999999\r\n",
+        "$-2\r\n",
+        "%1\r\n",
+        "*1\r\n*1\r\n*1\r\n",
+        ">2\r\n+x\r\n+y\r\n",
+        "=1\r\n\r\n",
+        "!-1\r\n",
+        "=-9\r\n",
+        "~-5\r\n",
+        "|9223372036854775807\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nfresh",
+        "fresh",
+    ] {
+        fake.now(sound(move |_| Do::Say(junk.into())));
+        assert!(block_on(spend(&store, 10)).is_err(), "{junk:?}");
+        fake.now(good);
+        // What came before may have been left over in the connection; the one after that is sound for certain.
+        let sound = (0..2).any(|_| block_on(spend(&store, 10)).is_ok_and(|spend| spend == Spend::Fresh));
+        assert!(sound, "after {junk:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn whatever_bytes_come_nobody_passes(bytes in prop::collection::vec(prop_oneof![
+        Just(b'*'), Just(b'$'), Just(b':'), Just(b'\r'), Just(b'\n'), b'0'..=b'9', any::<u8>()
+    ], 0..60)) {
+        let fake = Fake::new(sound(move |_| Do::SayAndCut(bytes.clone())));
+        for outcome in block_on(every_verb(&fake.store(10_000))) {
+            prop_assert!(outcome.is_err(), "{:?}", outcome);
+        }
+    }
+}
+
+/// Lets so many bytes through one way, and then cuts.
+struct Proxy {
+    port: u16,
+    budget: Arc<Mutex<[usize; 2]>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn before(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Self { port: listener.local_addr().unwrap().port(), budget: Arc::default(), over: Arc::default() };
+        let (budget, over) = (proxy.budget.clone(), proxy.over.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+                let budget = *budget.lock().unwrap();
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || pass(from, to, budget[0]));
+                std::thread::spawn(move || pass(server, client, budget[1]));
+            }
+        });
+        proxy
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, budget: usize) {
+    let mut left = budget;
+    let mut buffer = [0; 1024];
+    while left > 0 {
+        let wanted = left.min(buffer.len());
+        match from.read(&mut buffer[..wanted]) {
+            Ok(read @ 1..) if to.write_all(&buffer[..read]).is_ok() => left -= read,
+            _ => break,
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+/// The way to a real server breaks at every byte of question and answer: who is told that the code passed is the only
+/// one, and nobody is told that it was spent before, for nobody had.
+#[test]
+fn a_way_that_breaks_anywhere_burns_no_code_without_an_error() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let direct = redis.store();
+    // The server knows the script, so there is one question and one answer.
+    assert_eq!(block_on(spend(&direct, 0)).unwrap(), Spend::Fresh);
+    let proxy = Proxy::before(redis.port);
+    let (mut errors, mut passes) = (0, 0);
+    for (way, bytes) in [(0, 500), (1, 400)] {
+        for at in 0..bytes {
+            let mut budget = [usize::MAX; 2];
+            budget[way] = at;
+            *proxy.budget.lock().unwrap() = budget;
+            let prefix = format!("way-{way}-{at}");
+            let broken = RedisStore::new(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
+            let broken = broken.prefix(&prefix).unwrap().deadline(Duration::from_secs(20));
+            let said = block_on(spend(&broken, 10));
+            let after = block_on(spend(&direct.clone().prefix(&prefix).unwrap(), 10)).unwrap();
+            match said {
+                Ok(Spend::Fresh) => {
+                    passes += 1;
+                    assert_eq!(after, Spend::Replayed, "passed twice: way {way}, byte {at}");
+                }
+                Ok(other) => panic!("{other:?}, but nobody had spent it: way {way}, byte {at}"),
+                Err(error) => {
+                    errors += 1;
+                    // Found out at once, and not by waiting for what cannot come.
+                    assert!(!error.is_timeout(), "{error}");
+                }
+            }
+        }
+    }
+    assert!(errors > 300 && passes > 50, "{errors} errors, {passes} passes");
+}
+
+/// Requests that are gone before they are answered: what they asked for is done whole or not at all, and the connection
+/// is everybody's as before.
+#[test]
+fn dropped_futures_leave_nothing_half_done() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    assert_eq!(block_on(spend(&store, 0)).unwrap(), Spend::Fresh);
+    let connections = || -> u64 {
+        let info: String = redis.ask(&["INFO", "stats"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse().unwrap()
+    };
+    let before = connections();
+    let mut halfway = 0;
+    for step in 1..200 {
+        block_on(async {
+            let alice = user("alice");
+            let mut dropped = Box::pin(store.spend_step(&alice, "", step, s(NOW + 1000), s(NOW)));
+            // On a busy machine the answer is there, now and then, before this thread is.
+            halfway += usize::from(futures_util::poll!(&mut dropped).is_pending());
+            drop(dropped);
+            // Whichever of the two came first, the code is spent now, once.
+            let _ = spend(&store, step).await.unwrap();
+            assert_eq!(spend(&store, step).await.unwrap(), Spend::Replayed);
+        });
+    }
+    assert!(halfway > 100, "{halfway} of 199 were dropped before they were answered");
+    // One for each look.
+    assert_eq!(connections(), before + 1);
+}
+
+/// A server that was started again while nobody asked: the first who asks is served.
+#[test]
+fn an_idle_connection_that_was_cut_costs_nobody_an_error() {
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    for step in 0..3 {
+        assert_eq!(block_on(spend(&store, step)).unwrap(), Spend::Fresh);
+        redis.kill();
+        redis.start_again();
+        // That it is cut is seen by a task of its own.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
+}
