@@ -62,9 +62,13 @@
 
 mod body;
 mod challenge;
+mod decide;
 mod extract;
+#[cfg(feature = "faults")]
+mod faults;
 mod future;
 mod layer;
+mod observe;
 mod policy;
 mod problem;
 mod reject;
@@ -74,8 +78,13 @@ pub use self::body::ReplayBody;
 pub use self::extract::{
     Extract, ExtractError, ExtractForm, Extracted, Header, HeaderOrForm, InPlace, Rebuild, Wrapped,
 };
+#[cfg(feature = "faults")]
+pub use self::faults::{FaultPolicy, InvalidFaultPolicy};
 pub use self::future::ResponseFuture;
 pub use self::layer::ToopherLayer;
+#[cfg(feature = "metrics")]
+pub use self::observe::describe_metrics;
+pub use self::observe::{AuditEvent, AuditOutcome};
 pub use self::policy::{InvalidRealm, NotEnrolledPolicy, Profile, Realm};
 pub use self::reject::{ProblemJson, Reject, Rejection, RejectionKind};
 pub use self::service::ToopherService;

@@ -9,11 +9,12 @@ use http::{HeaderValue, Method, header};
 
 use super::challenge::{self, FindSession};
 use super::extract::{ExtractError, Extracted, one_of};
+use super::observe::{AuditOutcome, Observe};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
 use crate::{
     Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, SecondFactor, Terminal, Unavailable,
-    UserId,
+    UserId, WithoutReason, fault,
 };
 
 /// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
@@ -99,6 +100,9 @@ pub(super) struct Policy {
     pub(super) pass_preflight: bool,
     pub(super) not_enrolled: NotEnrolledPolicy,
     pub(super) profile: Profile,
+    pub(super) observe: Observe,
+    #[cfg(feature = "faults")]
+    pub(super) faults: Option<super::FaultPolicy>,
     challenges: Challenges,
 }
 
@@ -147,10 +151,10 @@ pub(super) struct Asking {
     pub(super) challenge: Option<Challenge>,
 }
 
-/// What to do with a request after its verifier said no.
+/// What to do with a request after its verifier said no, or nothing.
 pub(super) enum Denial {
     Refuse(Rejection),
-    PassUnprotected,
+    PassWithout(WithoutReason),
 }
 
 impl Default for Policy {
@@ -166,6 +170,9 @@ impl Default for Policy {
             pass_preflight: false,
             not_enrolled: NotEnrolledPolicy::default(),
             profile: Profile::default(),
+            observe: Observe::default(),
+            #[cfg(feature = "faults")]
+            faults: None,
             challenges: Challenges::new(&Realm("second factor".into())),
         }
     }
@@ -178,14 +185,14 @@ impl Policy {
 
     pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
         if self.skip.as_ref().is_some_and(|skip| skip(parts)) || (self.pass_preflight && is_preflight(parts)) {
-            return Admission::Pass;
+            return self.pass(parts, None, AuditOutcome::Skipped);
         }
         let user = match &self.identify {
             None => parts.extensions.get::<UserId>().cloned(),
             Some(identify) => identify(parts),
         };
         if user.is_none() && self.identify_by_form.is_none() {
-            return Admission::Refuse(self.unidentified());
+            return self.refuse(parts, None, self.unidentified());
         }
         let action = match &self.action {
             ActionPolicy::Fixed(action) => action.clone(),
@@ -194,7 +201,7 @@ impl Policy {
         if let (Some(user), Some(shown)) = (&user, parts.extensions.get::<SecondFactor>())
             && shown.covers(user, &action)
         {
-            return Admission::Pass;
+            return self.pass(parts, Some((user, &action)), AuditOutcome::AlreadyPassed);
         }
         let terminal = self.terminal.as_ref().and_then(|find| find(parts));
         let challenge = match self.session {
@@ -203,7 +210,7 @@ impl Policy {
         };
         match challenge {
             Ok(challenge) => Admission::Ask(Asking { user, action, terminal, challenge }),
-            Err(error) => Admission::Refuse(self.extract_error(error)),
+            Err(error) => self.refuse(parts, user.as_ref().map(|user| (user, &action)), self.extract_error(error)),
         }
     }
 
@@ -278,7 +285,7 @@ impl Policy {
             DenyReason::NotEnrolled => match self.not_enrolled {
                 NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
                 NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
-                NotEnrolledPolicy::PassUnprotected => return Denial::PassUnprotected,
+                NotEnrolledPolicy::PassUnprotected => return Denial::PassWithout(WithoutReason::NotEnrolled),
             },
             DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
             DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),
@@ -305,14 +312,9 @@ impl Policy {
 
     pub(super) fn unavailable(&self, error: BoxError) -> Rejection {
         let mut rejection = self.rejection(RejectionKind::Unavailable, &problem::UNAVAILABLE);
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-        while let Some(error) = cause {
-            if let Some(unavailable) = error.downcast_ref::<Unavailable>() {
-                rejection.retry_after = Some(unavailable.retry_after());
-                break;
-            }
-            cause = error.source();
-        }
+        let unavailable = fault::chain(&*error).find_map(|error| error.downcast_ref::<Unavailable>());
+        rejection.retry_after = unavailable.map(Unavailable::retry_after);
+        rejection.fault = self.fault_kind(&*error);
         rejection.source = Some(error.into());
         rejection
     }
@@ -324,7 +326,7 @@ impl Policy {
 
     fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
         let www_authenticate = self.challenges.of(problem);
-        Rejection { kind, problem, retry_after: None, www_authenticate, pending: None, source: None }
+        Rejection { kind, problem, retry_after: None, www_authenticate, pending: None, fault: None, source: None }
     }
 }
 

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp, Window};
 use crate::store::{Admission, MemoryStore, Spend, Store, Throttle};
-use crate::{Attempt, BoxError, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
+use crate::{Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Otp, OtpKind, UserId, Verdict};
 
 /// Verifies one-time passwords and backup codes in the process: see the [module docs](crate::totp).
 ///
@@ -270,11 +270,11 @@ enum Trouble {
 
 impl TotpError {
     fn pairings(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Pairings, source: error.into() }
+        Self { trouble: Trouble::Pairings, source: Fault::new(FaultKind::Users, error).into() }
     }
 
     fn store(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Store, source: error.into() }
+        Self { trouble: Trouble::Store, source: Fault::new(FaultKind::Store, error).into() }
     }
 
     /// Whether the clock stands before 1970.
