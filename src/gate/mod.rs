@@ -54,6 +54,12 @@
 //!   flight are bounded outside the layer, as it is always ready.
 //! - Inside a router's `nest`, paths have lost their prefix: remember it in closures that look at them.
 //!
+//! # Who hears of it
+//!
+//! Every decision is told, once: to a function ([`ToopherLayer::audit`]), and with the features `tracing` and `metrics` as
+//! an event of the target `tower_toopher::audit` and in counters. A future that is dropped before it is decided is
+//! one, too. The page `docs/observing.md` lists the names, which stay.
+//!
 //! # What the verifier must keep
 //!
 //! A `tower::Service` is made ready and called on a clone for each request, so state that is to be shared between

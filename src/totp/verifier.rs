@@ -14,6 +14,9 @@ use crate::{Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Otp, OtpKin
 /// Verifies one-time passwords and backup codes in the process: see the [module docs](crate::totp).
 ///
 /// `P` is the application's user table, `S` what remembers failures and spent codes. Clones share both.
+///
+/// It sets no time limit. Give one to the calls that `P` and `S` make: an attempt whose table or store *fails* is taken
+/// back. A time limit around the verifier drops it half-way, and the attempt stays counted as a failure of the user's.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
     pairings: Arc<P>,
