@@ -38,8 +38,8 @@ pub use crate::binding::RequestBinding;
 pub use crate::either::EitherVerifier;
 pub use crate::fault::{Fault, FaultKind};
 pub use crate::gate::{
-    AuditEvent, AuditOutcome, Extract, ExtractError, Extracted, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson,
-    Profile, Realm, Reject, Rejection, RejectionKind, ReplayBody, ToopherLayer, ToopherService,
+    AuditEvent, AuditOutcome, Extract, ExtractError, Extracted, GrpcStatus, Header, HeaderOrForm, NotEnrolledPolicy,
+    ProblemJson, Profile, Realm, Reject, Rejection, RejectionKind, ReplayBody, ToopherLayer, ToopherService,
 };
 #[cfg(feature = "faults")]
 pub use crate::gate::{FaultPolicy, InvalidFaultPolicy};

@@ -287,7 +287,7 @@ fn what_people_write_cannot_forge_a_line() {
         // What a header or a path of http's own types can carry, which is no control character.
         let path = "/a\u{85}b\u{2028}c\u{202e}d\u{9b}31m";
         let mut request = request_of(user(hostile), Some(CODE));
-        *request.uri_mut() = http::Uri::from_maybe_shared(path.as_bytes().to_vec()).unwrap();
+        *request.uri_mut() = http::Uri::from_maybe_shared(path.as_bytes()).unwrap();
         request
     };
     let layer = || {

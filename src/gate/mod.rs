@@ -73,6 +73,7 @@ mod extract;
 #[cfg(feature = "faults")]
 mod faults;
 mod future;
+mod grpc;
 mod layer;
 mod observe;
 mod policy;
@@ -87,6 +88,7 @@ pub use self::extract::{
 #[cfg(feature = "faults")]
 pub use self::faults::{FaultPolicy, InvalidFaultPolicy};
 pub use self::future::ResponseFuture;
+pub use self::grpc::GrpcStatus;
 pub use self::layer::ToopherLayer;
 #[cfg(feature = "metrics")]
 pub use self::observe::describe_metrics;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod browser;
+pub mod example;
 pub mod heard;
 pub mod phones;
 pub mod process;
