@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
-    [openssl]=openssl [chromium]=chromium [chromedriver]=chromium-driver)
+    [openssl]=openssl [chromium]=chromium [chromedriver]=chromium-driver [nginx]=nginx)
+# Where Debian puts servers, which is on root's path only.
+PATH="$PATH:/usr/sbin"
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")

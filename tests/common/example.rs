@@ -8,10 +8,12 @@ use std::process::{Child, Command, Stdio};
 pub struct Example {
     process: Child,
     pub url: String,
+    /// What it has printed up to the line that says so.
+    pub printed: String,
 }
 
 impl Example {
-    /// Builds it, starts it at a port that the system chooses, and waits until it listens.
+    /// Builds it, starts it at ports that the system chooses, and waits until it listens.
     pub fn start(name: &str) -> Self {
         let built =
             Command::new(env!("CARGO")).args(["build", "--quiet", "--all-features", "--example", name]).status();
@@ -20,16 +22,18 @@ impl Example {
         let binary = tests.parent().unwrap().with_file_name("examples").join(name);
         let mut process = Command::new(binary)
             .env("ADDR", "127.0.0.1:0")
+            .env("APP_ADDR", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut printed = BufReader::new(process.stdout.take().unwrap());
-        let mut this = Self { process, url: String::new() };
+        let mut this = Self { process, url: String::new(), printed: String::new() };
         let mut line = String::new();
         while this.url.is_empty() {
             line.clear();
             assert!(printed.read_line(&mut line).unwrap() > 0, "{name} ended before it listened");
+            this.printed.push_str(&line);
             if let Some((_, url)) = line.split_once("Listening on ") {
                 this.url = url.trim().to_owned();
             }
