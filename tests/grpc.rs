@@ -91,6 +91,7 @@ fn the_lines_of_curl_do_what_they_say() {
 }
 
 type Answer = Result<Verdict, BoxError>;
+type Answering = fn() -> Answer;
 
 /// A server of its own, behind a verifier that says this.
 async fn serve(answer: impl Fn() -> Answer + Send + Sync + 'static) -> String {
@@ -108,7 +109,7 @@ async fn serve(answer: impl Fn() -> Answer + Send + Sync + 'static) -> String {
 #[tokio::test]
 async fn every_refusal_is_a_status_that_a_client_knows() {
     let wait = Duration::from_secs(9);
-    let cases: Vec<(fn() -> Answer, Code, &str)> = vec![
+    let cases: Vec<(Answering, Code, &str)> = vec![
         (|| Ok(Verdict::Denied(DenyReason::OtpRequired)), Code::Unauthenticated, "otp_required"),
         (|| Ok(Verdict::Denied(DenyReason::WrongOtp)), Code::Unauthenticated, "otp_invalid"),
         (|| Ok(Verdict::Denied(DenyReason::Refused)), Code::Unauthenticated, "denied"),

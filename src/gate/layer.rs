@@ -151,7 +151,7 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     ///
     /// It is called in the middle of answering, so it must not block: clone the event into a channel, and write it
     /// elsewhere. A panic in it is caught, and the decision stands; only a request that would pass *without* a second
-    /// factor is refused (503) when that could not be recorded.
+    /// factor is refused (503) when that could not be recorded. A second sink replaces the first one.
     pub fn audit(self, sink: impl Fn(&AuditEvent) + Send + Sync + 'static) -> Self {
         self.change(|policy| policy.observe.sink = Some(Arc::new(sink)))
     }

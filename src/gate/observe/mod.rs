@@ -54,7 +54,7 @@ impl Observe {
     /// Tells everybody. A request that passes without a factor must not do so unrecorded: where the sink panics at one,
     /// the answer says so, and the others hear of a refusal.
     pub(super) fn tell(&self, watch: &Watch, method: &Method, uri: &Uri, outcome: AuditOutcome) -> Told {
-        if !self.listens() {
+        if !watch.heard() {
             count(outcome, watch);
             return Told::Yes;
         }
