@@ -258,6 +258,8 @@ pub enum Confirmation {
 }
 
 /// Why a [`TotpVerifier`] could not tell. The gate answers 503.
+///
+/// Where the store or the user table failed, its source is a [`Fault`], and the source of that is their error.
 #[derive(Debug)]
 pub struct TotpError {
     trouble: Trouble,
