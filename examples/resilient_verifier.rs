@@ -1,4 +1,4 @@
-//! Time limit, concurrency limit and load shedding around a verifier that is slow and fails at times.
+//! Time limit, circuit breaker, concurrency limit and load shedding around a verifier that is slow and fails at times.
 //!
 //! Run with
 //!
@@ -16,7 +16,8 @@
 //! ```
 //!
 //! The first is granted; the second is too slow and the third fails, and both are answered with 503, with
-//! `Retry-After` where the verifier says when to come back. Of the six at once, two are shed at once.
+//! `Retry-After` where the verifier says when to come back. Of the six at once, two are shed at once. By then the breaker
+//! has seen enough: for ten seconds the first line, too, is answered with 503, and the backend is not asked.
 //!
 //! `ADDR` sets the address (default `127.0.0.1:3000`).
 
@@ -29,18 +30,31 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use tower::{ServiceBuilder, service_fn};
+use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer};
 use tower_toopher::{Attempt, BoxError, DenyReason, Factor, Rejection, ToopherLayer, Unavailable, UserId, Verdict};
+
+/// How long the breaker stays open before it tries one call.
+const OPEN: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let alice = UserId::new("alice")?;
 
+    // Opens after five failures in a row. Denials are answers and no failures: nobody opens it by guessing.
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(5).wait_duration_in_open(OPEN).build()?;
+
     // The order is tower's: the first layer is the outermost. Each request asks a clone, and all clones share the
-    // concurrency limit, since they are clones of the one that is built here.
+    // concurrency limit and the breaker, since they are clones of the ones that are built here.
     let verifier = ServiceBuilder::new()
         .load_shed()
         .concurrency_limit(4)
+        // The breaker's error has no `source`: without this, nobody outside would see what is in it.
+        .map_err(|error: CircuitBreakerError<BoxError>| match error {
+            CircuitBreakerError::OpenCircuit => Unavailable::new("the breaker is open", OPEN).into(),
+            CircuitBreakerError::Inner(error) => error,
+        })
+        .layer(breaker)
         .timeout(Duration::from_secs(1))
         .service(service_fn(ask_the_backend));
 

@@ -13,7 +13,7 @@ use crate::{SecondFactor, WithoutSecondFactor};
 /// Why a handler does not get the [`SecondFactor`] that it wants.
 ///
 /// Either no [`ToopherLayer`](crate::ToopherLayer) is in front of its route, which is a mistake of the application and
-/// answered with 500, or the layer was told to let users pass who have none, and this is one: 403.
+/// answered with 500, or the layer let the request pass without one, as it was told to: 403.
 #[derive(Clone, Copy, Debug)]
 pub struct MissingSecondFactor {
     passed_without: bool,
@@ -22,7 +22,7 @@ pub struct MissingSecondFactor {
 impl fmt::Display for MissingSecondFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.passed_without {
-            "This needs a second factor, and the account has none."
+            "This needs a second factor, and none was shown."
         } else {
             "This handler wants a `SecondFactor`: add a `ToopherLayer` to its route."
         })

@@ -10,6 +10,7 @@ mod attempt;
 pub mod axum;
 mod binding;
 mod either;
+mod fault;
 pub mod gate;
 mod media;
 #[cfg(feature = "oauth1")]
@@ -37,10 +38,13 @@ pub use crate::approvals::Approvals;
 pub use crate::attempt::{Action, Attempt, InvalidUserId, Terminal, UserId};
 pub use crate::binding::RequestBinding;
 pub use crate::either::EitherVerifier;
+pub use crate::fault::{Fault, FaultKind};
 pub use crate::gate::{
-    Extract, ExtractError, Extracted, Header, HeaderOrForm, NotEnrolledPolicy, ProblemJson, Profile, Realm, Reject,
-    Rejection, RejectionKind, ReplayBody, StepUp, ToopherLayer, ToopherService,
+    AuditEvent, AuditOutcome, Extract, ExtractError, Extracted, GrpcStatus, Header, HeaderOrForm, NotEnrolledPolicy,
+    ProblemJson, Profile, Realm, Reject, Rejection, RejectionKind, ReplayBody, StepUp, ToopherLayer, ToopherService,
 };
+#[cfg(feature = "faults")]
+pub use crate::gate::{FaultPolicy, InvalidFaultPolicy};
 #[cfg(feature = "grants")]
 pub use crate::gate::{Grant, Grants};
 pub use crate::otp::{Otp, OtpKind, ParseOtpError};
@@ -49,4 +53,6 @@ pub use crate::pending::{Approval, ApprovalId, Challenge, InvalidApprovalId, Pen
 pub use crate::toopher::{ToopherClient, ToopherVerifier};
 #[cfg(feature = "totp")]
 pub use crate::totp::TotpVerifier;
-pub use crate::verdict::{BoxError, DenyReason, Factor, SecondFactor, Unavailable, Verdict, WithoutSecondFactor};
+pub use crate::verdict::{
+    BoxError, DenyReason, Factor, SecondFactor, Unavailable, Verdict, WithoutReason, WithoutSecondFactor,
+};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::{Action, Pending, UserId};
+use crate::{Action, FaultKind, Pending, UserId};
 
 /// Any error, the way tower carries it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -162,14 +162,38 @@ impl SecondFactor {
     }
 }
 
-/// The mark on a request that passed although its user has no second factor, as
-/// [`NotEnrolledPolicy::PassUnprotected`](crate::NotEnrolledPolicy::PassUnprotected) wants it.
+/// The mark on a request that passed although nobody has shown a second factor, because the layer was told to let it.
 ///
 /// It stands in the request's extensions *instead of* a [`SecondFactor`], so that no handler mistakes the one for the
 /// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithoutSecondFactor {
+    reason: WithoutReason,
+}
+
+impl WithoutSecondFactor {
+    pub(crate) fn new(reason: WithoutReason) -> Self {
+        Self { reason }
+    }
+
+    /// Why the request passed.
+    #[must_use]
+    pub fn reason(self) -> WithoutReason {
+        self.reason
+    }
+}
+
+/// Why a request passed without a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WithoutSecondFactor;
+pub enum WithoutReason {
+    /// The user has none, and
+    /// [`NotEnrolledPolicy::PassUnprotected`](crate::NotEnrolledPolicy::PassUnprotected) lets such users pass.
+    NotEnrolled,
+    /// The verifier was in trouble, and the route
+    /// [opens on that](https://docs.rs/tower-toopher/latest/tower_toopher/struct.FaultPolicy.html).
+    Fault(FaultKind),
+}
 
 /// An error for verifiers in trouble that know when to ask again.
 ///

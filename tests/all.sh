@@ -4,11 +4,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
-    [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver)
+    [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver
+    [nginx]=nginx)
 # Where this system knows it.
 if apt-cache show valkey-server >/dev/null 2>&1; then
     packages[valkey-server]=valkey-server
 fi
+# Where Debian puts servers, which is on root's path only.
+PATH="$PATH:/usr/sbin"
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")

@@ -15,7 +15,9 @@ use tower_toopher::totp::{
     BackupCode, BackupCodeDigest, Confirmation, Enrolment, Lookup, MemoryPairings, Pairing, Pairings, TotpVerifier,
     Window,
 };
-use tower_toopher::{Attempt, BoxError, DenyReason, Factor, RejectionKind, ToopherLayer, UserId, Verdict};
+use tower_toopher::{
+    Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, RejectionKind, ToopherLayer, UserId, Verdict,
+};
 
 async fn send<P: Pairings, S: Store>(
     verifier: &TotpVerifier<P, S>,
@@ -309,7 +311,10 @@ async fn a_store_that_fails_is_an_error_at_every_verb_and_burns_no_code() {
     for verb in [0, 1].repeat(60) {
         let error = send(&at(verb), CODE).await.unwrap_err();
         assert!(error.is_store(), "{verb}");
-        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the store is down");
+        // Its kind, and under that what the store said.
+        let kind = std::error::Error::source(&error).unwrap();
+        assert_eq!(kind.downcast_ref::<Fault>().unwrap().kind(), FaultKind::Store);
+        assert_eq!(kind.source().unwrap().to_string(), "the store is down");
     }
     assert!(at(2).unlock(&alice()).await.is_err());
     assert_eq!(send(&at(9), CODE).await.unwrap(), TOTP);

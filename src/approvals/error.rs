@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::BoxError;
+use crate::{BoxError, Fault, FaultKind};
 
 /// Why [`Approvals`](super::Approvals) could not tell. The gate answers 503.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl ApprovalError {
     }
 
     pub(super) fn store(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Store, source: Some(error.into()) }
+        Self { trouble: Trouble::Store, source: Some(Fault::new(FaultKind::Store, error).into()) }
     }
 
     pub(super) fn verifier(error: impl Into<BoxError>) -> Self {

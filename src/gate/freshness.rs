@@ -8,6 +8,7 @@ use http::{Extensions, HeaderValue};
 
 use super::grants::{Grants, Issued, Issuing};
 use super::layer::ToopherLayer;
+use super::observe::AuditOutcome;
 use super::step_up::StepUp;
 use crate::{Action, SecondFactor, UserId, WithoutSecondFactor};
 
@@ -25,36 +26,41 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    /// Whether a factor was shown that serves for this request. One that a grant speaks for is put into `parts`.
+    /// Says how a factor was shown that serves for this request, if one was. One that a grant speaks for is put into
+    /// `parts`.
     ///
     /// `earlier_will_do` says whether one of an earlier request may be taken at all. An OTP in the request is no reason
     /// not to: were it taken here, none would be left for a gate further in that wants a fresher factor.
-    pub(super) fn passes(&self, parts: &mut Parts, user: &UserId, action: &Action, earlier_will_do: bool) -> bool {
+    pub(super) fn passes(
+        &self,
+        parts: &mut Parts,
+        user: &UserId,
+        action: &Action,
+        earlier_will_do: bool,
+    ) -> Option<AuditOutcome> {
         let shown = |parts: &Parts, when: &dyn Fn(Option<SystemTime>) -> bool| {
             let mut all = parts.extensions.get::<SecondFactor>().into_iter().flat_map(SecondFactor::all);
             let takes = |action_of: &Action| action_of == action || self.covered_by.contains(action_of);
-            all.any(|shown| shown.user() == user && takes(shown.action()) && when(shown.shown_at()))
+            all.find(|shown| shown.user() == user && takes(shown.action()) && when(shown.shown_at()))
+                .map(SecondFactor::factor)
         };
-        if shown(parts, &|at| at.is_none()) {
-            return true;
+        if shown(parts, &|at| at.is_none()).is_some() {
+            return Some(AuditOutcome::AlreadyPassed);
         }
         let max_age = self.max_age();
         if max_age.is_zero() || !earlier_will_do {
-            return false;
+            return None;
         }
-        let Some(now) = self.now() else { return false };
+        let now = self.now()?;
         let is_fresh = |at| since_1970(at).and_then(|at| age(at, now)).is_some_and(|age| age <= max_age);
-        if shown(parts, &|at| at.is_some_and(is_fresh)) {
-            return true;
+        if let Some(factor) = shown(parts, &|at| at.is_some_and(is_fresh)) {
+            return Some(AuditOutcome::GrantedEarlier(factor));
         }
         let actions = std::iter::once(action).chain(&self.covered_by);
-        match self.grants.as_ref().and_then(|grants| grants.find(parts, user, actions, max_age, now)) {
-            None => false,
-            Some(shown) => {
-                mark(&mut parts.extensions, shown);
-                true
-            }
-        }
+        let shown = self.grants.as_ref()?.find(parts, user, actions, max_age, now)?;
+        let factor = shown.factor();
+        mark(&mut parts.extensions, shown);
+        Some(AuditOutcome::GrantedEarlier(factor))
     }
 
     /// What a grant for the user of this request would be bound to; none where none can be issued.

@@ -10,13 +10,15 @@ use pin_project_lite::pin_project;
 use tower::util::Oneshot;
 use tower_service::Service;
 
+use super::decide;
 use super::extract::Extract;
 use super::freshness;
 use super::grants::{Issued, Issuing};
+use super::observe::{AuditOutcome, Watch};
 use super::policy::{Asking, Denial, Policy, Profile};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
-use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict, WithoutSecondFactor};
+use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict};
 
 pin_project! {
     /// The future of [`ToopherService`].
@@ -30,6 +32,26 @@ pin_project! {
         state: State<S, V, X::Future, X::Body, S::Response>,
         reject: R,
         policy: Arc<Policy>,
+    }
+
+    impl<S, V, X, R, B> PinnedDrop for ResponseFuture<S, V, X, R, B>
+    where
+        S: Service<Request<X::Body>>,
+        V: Service<Attempt>,
+        X: Extract<B>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            match this.state.project() {
+                StateProj::Extracting { parts, asking, .. } => {
+                    this.policy.abandoned(&this.policy.watch(parts, asking), &parts.method, &parts.uri);
+                }
+                StateProj::Verifying { watch, request, .. } => {
+                    this.policy.abandoned(watch, request.method(), request.uri());
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -61,6 +83,8 @@ pin_project! {
             action: Action,
             otp_given: bool,
             issuing: Option<Issuing>,
+            may_open: bool,
+            watch: Watch,
         },
         Forwarding {
             #[pin]
@@ -156,6 +180,8 @@ where
                     // What a grant is bound to is what was so before the factor was looked at. Who is only named in a form
                     // has shown no first factor, and gets none.
                     let issuing = asking.user.as_ref().and_then(|user| policy.freshness.issuing(&parts, user));
+                    let watch = policy.watch(&parts, &asking);
+                    let identified = asking.user.is_some();
                     let asked = match extracted {
                         Ok(found) => policy.attempt(asking, found, &parts),
                         Err(error) => Err(policy.extract_error(error)),
@@ -165,42 +191,56 @@ where
                             user: attempt.user().clone(),
                             action: attempt.action().clone(),
                             otp_given: attempt.otp().is_some(),
+                            // Who is only named in a form has shown no first factor, and who comes with a challenge
+                            // may have been told no.
+                            may_open: identified && attempt.challenge().is_none(),
+                            watch: watch.asking(&attempt),
                             verdict: Oneshot::new(verifier, attempt),
                             request: Request::from_parts(parts, body),
                             inner,
                             issuing,
                         },
-                        Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy))),
+                        Err(rejection) => {
+                            policy.refused(&watch, &parts, &rejection);
+                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
+                        }
                     }
                 }
-                StateProj::Verifying { verdict, .. } => {
-                    let verdict = ready!(verdict.poll(cx));
-                    let StateOwned::Verifying { mut request, inner, user, action, otp_given, issuing, .. } =
-                        this.state.as_mut().project_replace(State::Done)
+                StateProj::Verifying { verdict, watch, .. } => {
+                    let verdict = ready!(watch.within(|| verdict.poll(cx)));
+                    let StateOwned::Verifying {
+                        mut request,
+                        inner,
+                        user,
+                        action,
+                        otp_given,
+                        issuing,
+                        may_open,
+                        watch,
+                        ..
+                    } = this.state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was Verifying");
                     };
                     let mut issued = None;
-                    let rejection = match verdict {
+                    let denial = match verdict {
                         Ok(Verdict::Granted(factor)) => {
-                            let shown = SecondFactor::new(user, action, factor);
+                            let shown = SecondFactor::new(user.clone(), action, factor);
                             issued = issuing
                                 .and_then(|issuing| policy.freshness.issue(issuing, &shown, request.extensions_mut()));
                             freshness::mark(request.extensions_mut(), shown);
-                            None
+                            Ok(AuditOutcome::Granted(factor))
                         }
-                        Ok(Verdict::Denied(reason)) => match policy.denied(reason, otp_given) {
-                            Denial::PassUnprotected => {
-                                request.extensions_mut().remove::<SecondFactor>();
-                                request.extensions_mut().insert(WithoutSecondFactor);
-                                None
-                            }
-                            Denial::Refuse(rejection) => Some(rejection),
-                        },
-                        Ok(Verdict::Pending(pending)) => Some(policy.pending(pending)),
-                        Err(error) => Some(policy.unavailable(error.into())),
+                        Ok(Verdict::Denied(reason)) => Err(policy.denied(reason, otp_given)),
+                        Ok(Verdict::Pending(pending)) => Err(Denial::Refuse(policy.pending(pending))),
+                        Err(error) => Err(policy.fault(error.into(), &user, may_open)),
                     };
-                    match rejection {
+                    let decision = match denial {
+                        Ok(granted) => Ok(granted),
+                        Err(Denial::PassWithout(reason)) => Ok(decide::mark(&mut request, reason)),
+                        Err(Denial::Refuse(rejection)) => Err(rejection),
+                    };
+                    match policy.decided(&user, &watch, &request, decision) {
                         None => State::Forwarding { response: Oneshot::new(inner, request), issued },
                         Some(rejection) => {
                             let (parts, _) = request.into_parts();

@@ -5,6 +5,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::extract::Header;
+use super::observe::AuditEvent;
 use super::policy::{ActionPolicy, NotEnrolledPolicy, Policy, Profile, Realm};
 use super::reject::ProblemJson;
 use super::service::ToopherService;
@@ -143,6 +144,40 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     /// then carry CORS headers too. A handler that does work on `OPTIONS` is open to everybody with this.
     pub fn insecure_pass_cors_preflight(self) -> Self {
         self.change(|policy| policy.pass_preflight = true)
+    }
+
+    /// Has every decision told to `sink`, in the order in which they are made. Default: nobody is told. With the feature
+    /// `tracing` they are events, too, and with `metrics` they are counted.
+    ///
+    /// It is called in the middle of answering, so it must not block: clone the event into a channel, and write it
+    /// elsewhere. A panic in it is caught, and the decision stands; only a request that would pass *without* a second
+    /// factor is refused (503) when that could not be recorded. A second sink replaces the first one.
+    pub fn audit(self, sink: impl Fn(&AuditEvent) + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.observe.sink = Some(Arc::new(sink)))
+    }
+
+    /// Sets how a request is called in audit events and in the span around the verifier. Default: it has no name. What
+    /// the client chooses, such as a header that nobody in front sets anew, proves nothing.
+    pub fn request_id(self, find: impl Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.observe.request_id = Some(Arc::new(find)))
+    }
+
+    /// Sets what audit events say instead of the path of a request, where there is something to say; the route that
+    /// axum's `MatchedPath` names, for example. Default: the path, without its query. It is for applications that put
+    /// secrets into paths.
+    pub fn audit_path(self, find: impl Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
+        self.change(|policy| policy.observe.path = Some(Arc::new(find)))
+    }
+
+    /// Lets requests through **with the first factor alone** while the verifier is in trouble of the kinds, and within
+    /// the bounds, that `policy` names. Default: they are refused with 503.
+    ///
+    /// It opens an attack: **whoever has stolen a password and can bring that trouble about, be it by a flood of requests
+    /// or by slowing a backend down, needs no second factor.** Give it to the routes that must go on, and to no other.
+    /// See [`FaultPolicy`](crate::FaultPolicy).
+    #[cfg(feature = "faults")]
+    pub fn insecure_open_on(self, policy: super::FaultPolicy) -> Self {
+        self.change(|p| p.faults = Some(policy))
     }
 
     pub(super) fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {

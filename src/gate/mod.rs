@@ -55,6 +55,12 @@
 //!   flight are bounded outside the layer, as it is always ready.
 //! - Inside a router's `nest`, paths have lost their prefix: remember it in closures that look at them.
 //!
+//! # Who hears of it
+//!
+//! Every decision is told, once: to a function ([`ToopherLayer::audit`]), and with the features `tracing` and `metrics` as
+//! an event of the target `tower_toopher::audit` and in counters. A future that is dropped before it is decided is
+//! one, too. The page `docs/observing.md` lists the names, which stay.
+//!
 //! # What the verifier must keep
 //!
 //! A `tower::Service` is made ready and called on a clone for each request, so state that is to be shared between
@@ -63,7 +69,10 @@
 
 mod body;
 mod challenge;
+mod decide;
 mod extract;
+#[cfg(feature = "faults")]
+mod faults;
 mod freshness;
 mod future;
 #[cfg(feature = "grants")]
@@ -71,7 +80,9 @@ pub mod grants;
 #[cfg(not(feature = "grants"))]
 #[path = "no_grants.rs"]
 mod grants;
+mod grpc;
 mod layer;
+mod observe;
 mod policy;
 mod problem;
 mod reject;
@@ -82,10 +93,16 @@ pub use self::body::ReplayBody;
 pub use self::extract::{
     Extract, ExtractError, ExtractForm, Extracted, Header, HeaderOrForm, InPlace, Rebuild, Wrapped,
 };
+#[cfg(feature = "faults")]
+pub use self::faults::{FaultPolicy, InvalidFaultPolicy};
 pub use self::future::ResponseFuture;
 #[cfg(feature = "grants")]
 pub use self::grants::{Grant, Grants};
+pub use self::grpc::GrpcStatus;
 pub use self::layer::ToopherLayer;
+#[cfg(feature = "metrics")]
+pub use self::observe::describe_metrics;
+pub use self::observe::{AuditEvent, AuditOutcome};
 pub use self::policy::{InvalidRealm, NotEnrolledPolicy, Profile, Realm};
 pub use self::reject::{ProblemJson, Reject, Rejection, RejectionKind};
 pub use self::service::ToopherService;

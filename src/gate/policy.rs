@@ -10,9 +10,13 @@ use http::{HeaderValue, Method, header};
 use super::challenge::{self, FindSession};
 use super::extract::{ExtractError, Extracted, one_of};
 use super::freshness::Freshness;
+use super::observe::{AuditOutcome, Observe};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
-use crate::{Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, Terminal, Unavailable, UserId};
+use crate::{
+    Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, Terminal, Unavailable, UserId,
+    WithoutReason, fault,
+};
 
 /// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +102,9 @@ pub(super) struct Policy {
     pub(super) not_enrolled: NotEnrolledPolicy,
     pub(super) profile: Profile,
     pub(super) freshness: Freshness,
+    pub(super) observe: Observe,
+    #[cfg(feature = "faults")]
+    pub(super) faults: Option<super::FaultPolicy>,
     challenges: Challenges,
 }
 
@@ -146,10 +153,10 @@ pub(super) struct Asking {
     pub(super) challenge: Option<Challenge>,
 }
 
-/// What to do with a request after its verifier said no.
+/// What to do with a request after its verifier said no, or nothing.
 pub(super) enum Denial {
     Refuse(Rejection),
-    PassUnprotected,
+    PassWithout(WithoutReason),
 }
 
 impl Default for Policy {
@@ -166,6 +173,9 @@ impl Default for Policy {
             not_enrolled: NotEnrolledPolicy::default(),
             profile: Profile::default(),
             freshness: Freshness::default(),
+            observe: Observe::default(),
+            #[cfg(feature = "faults")]
+            faults: None,
             challenges: Challenges::new(&Realm("second factor".into())),
         }
     }
@@ -178,14 +188,14 @@ impl Policy {
 
     pub(super) fn admit(&self, parts: &mut Parts) -> Admission {
         if self.skip.as_ref().is_some_and(|skip| skip(parts)) || (self.pass_preflight && is_preflight(parts)) {
-            return Admission::Pass;
+            return self.pass(parts, None, AuditOutcome::Skipped);
         }
         let user = match &self.identify {
             None => parts.extensions.get::<UserId>().cloned(),
             Some(identify) => identify(parts),
         };
         if user.is_none() && self.identify_by_form.is_none() {
-            return Admission::Refuse(self.unidentified());
+            return self.refuse(parts, None, self.unidentified());
         }
         let action = match &self.action {
             ActionPolicy::Fixed(action) => action.clone(),
@@ -194,8 +204,8 @@ impl Policy {
         if let Some(user) = &user {
             // A form may name somebody else, and is not read where a factor of earlier will do.
             let earlier_will_do = self.identify_by_form.is_none();
-            if self.freshness.passes(parts, user, &action, earlier_will_do) {
-                return Admission::Pass;
+            if let Some(outcome) = self.freshness.passes(parts, user, &action, earlier_will_do) {
+                return self.pass(parts, Some((user, &action)), outcome);
             }
         }
         let terminal = self.terminal.as_ref().and_then(|find| find(parts));
@@ -205,7 +215,7 @@ impl Policy {
         };
         match challenge {
             Ok(challenge) => Admission::Ask(Asking { user, action, terminal, challenge }),
-            Err(error) => Admission::Refuse(self.extract_error(error)),
+            Err(error) => self.refuse(parts, user.as_ref().map(|user| (user, &action)), self.extract_error(error)),
         }
     }
 
@@ -280,7 +290,7 @@ impl Policy {
             DenyReason::NotEnrolled => match self.not_enrolled {
                 NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
                 NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
-                NotEnrolledPolicy::PassUnprotected => return Denial::PassUnprotected,
+                NotEnrolledPolicy::PassUnprotected => return Denial::PassWithout(WithoutReason::NotEnrolled),
             },
             DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
             DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),
@@ -307,14 +317,9 @@ impl Policy {
 
     pub(super) fn unavailable(&self, error: BoxError) -> Rejection {
         let mut rejection = self.rejection(RejectionKind::Unavailable, &problem::UNAVAILABLE);
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-        while let Some(error) = cause {
-            if let Some(unavailable) = error.downcast_ref::<Unavailable>() {
-                rejection.retry_after = Some(unavailable.retry_after());
-                break;
-            }
-            cause = error.source();
-        }
+        let unavailable = fault::chain(&*error).find_map(|error| error.downcast_ref::<Unavailable>());
+        rejection.retry_after = unavailable.map(Unavailable::retry_after);
+        rejection.fault = self.fault_kind(&*error);
         rejection.source = Some(error.into());
         rejection
     }
@@ -329,7 +334,16 @@ impl Policy {
         // A wrong code is no reason to go elsewhere, and nobody is told to who has not logged in yet.
         let needs_factor = problem.code == problem::OTP_REQUIRED.code;
         let step_up = if needs_factor { self.freshness.challenge() } else { None };
-        Rejection { kind, problem, retry_after: None, www_authenticate, step_up, pending: None, source: None }
+        Rejection {
+            kind,
+            problem,
+            retry_after: None,
+            www_authenticate,
+            step_up,
+            pending: None,
+            fault: None,
+            source: None,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ macro_rules! problems {
     )*
 
         #[cfg(test)]
-        const ALL: &[&Problem] = &[$(&$name),*];
+        pub(super) const ALL: &[&Problem] = &[$(&$name),*];
     };
 }
 

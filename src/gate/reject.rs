@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::challenge;
 use super::problem::Problem;
-use crate::Pending;
+use crate::{FaultKind, Pending};
 
 /// Why the gate answered instead of the inner service.
 ///
@@ -26,6 +26,7 @@ pub struct Rejection {
     pub(super) www_authenticate: Option<HeaderValue>,
     pub(super) step_up: Option<Arc<HeaderValue>>,
     pub(super) pending: Option<Arc<Pending>>,
+    pub(super) fault: Option<FaultKind>,
     pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -71,6 +72,32 @@ pub enum RejectionKind {
     Unavailable,
 }
 
+impl RejectionKind {
+    /// A name that stays, for logs and metrics: the variant's, as in `wrong_otp`. Keep it from the client, as the kind.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unidentified => "unidentified",
+            Self::OtpRequired => "otp_required",
+            Self::MalformedOtp => "malformed_otp",
+            Self::AmbiguousOtp => "ambiguous_otp",
+            Self::WrongOtp => "wrong_otp",
+            Self::ReplayedOtp => "replayed_otp",
+            Self::UnknownUser => "unknown_user",
+            Self::NotEnrolled => "not_enrolled",
+            Self::Refused => "refused",
+            Self::UnknownApproval => "unknown_approval",
+            Self::AlreadyPending => "already_pending",
+            Self::Throttled => "throttled",
+            Self::LockedOut => "locked_out",
+            Self::Pending => "pending",
+            Self::UnreadableBody => "unreadable_body",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 impl Rejection {
     /// The true reason. Keep it from the client: it tells a wrong code from a used one, and both from an unknown user.
     #[must_use]
@@ -107,6 +134,13 @@ impl Rejection {
     #[must_use]
     pub fn pending(&self) -> Option<&Pending> {
         self.pending.as_deref()
+    }
+
+    /// What kind of trouble the verifier is in, where the kind is [`Unavailable`](RejectionKind::Unavailable) and that is
+    /// known.
+    #[must_use]
+    pub fn fault(&self) -> Option<FaultKind> {
+        self.fault
     }
 
     /// A response with this rejection's status and headers (`WWW-Authenticate`, `Retry-After`, `Toopher-Challenge`,

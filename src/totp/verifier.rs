@@ -9,11 +9,14 @@ use tower_service::Service;
 
 use super::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp, Window};
 use crate::store::{Admission, MemoryStore, Spend, Store, Throttle};
-use crate::{Attempt, BoxError, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
+use crate::{Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Otp, OtpKind, UserId, Verdict};
 
 /// Verifies one-time passwords and backup codes in the process: see the [module docs](crate::totp).
 ///
 /// `P` is the application's user table, `S` what remembers failures and spent codes. Clones share both.
+///
+/// It sets no time limit. Give one to the calls that `P` and `S` make: an attempt whose table or store *fails* is taken
+/// back. A time limit around the verifier drops it half-way, and the attempt stays counted as a failure of the user's.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
     pairings: Arc<P>,
@@ -255,6 +258,8 @@ pub enum Confirmation {
 }
 
 /// Why a [`TotpVerifier`] could not tell. The gate answers 503.
+///
+/// Where the store or the user table failed, its source is a [`Fault`], and the source of that is their error.
 #[derive(Debug)]
 pub struct TotpError {
     trouble: Trouble,
@@ -270,11 +275,11 @@ enum Trouble {
 
 impl TotpError {
     fn pairings(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Pairings, source: error.into() }
+        Self { trouble: Trouble::Pairings, source: Fault::new(FaultKind::Users, error).into() }
     }
 
     fn store(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Store, source: error.into() }
+        Self { trouble: Trouble::Store, source: Fault::new(FaultKind::Store, error).into() }
     }
 
     /// Whether the clock stands before 1970.

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 pub mod browser;
+pub mod example;
+pub mod heard;
 pub mod phones;
 pub mod process;
 pub mod redis;

@@ -11,9 +11,15 @@ use sqlx::{ConnectOptions, Row, SqliteConnection, SqliteExecutor, SqlitePool};
 use super::{Admission, Failures, Spend, Store, Throttle};
 use crate::UserId;
 
+/// How long a transaction waits for the lock of another one. Another process may hold it.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long a verb waits for a connection. Longer than a transaction that waits its whole time for the lock.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
 /// Keeps failures, spent steps and pushes in SQLite: over restarts, and for every process that opens the same file.
 ///
-/// Each verb is one transaction that is written to the disk before it is answered. Spent steps that are over are
+/// Each verb is one transaction that is written to the disk before it is answered. It waits for a connection for 10 seconds
+/// at the most, and 5 for the lock of another process, and fails after that. Spent steps that are over are
 /// removed as others are written.
 ///
 /// ```
@@ -195,8 +201,9 @@ impl Database {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
-        Self::migrated(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?, None).await
+            .busy_timeout(BUSY);
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).connect_with(options).await?;
+        Self::migrated(pool, None).await
     }
 
     pub(crate) async fn in_memory() -> Result<Self, sqlx::Error> {
@@ -204,7 +211,7 @@ impl Database {
         let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
         let options = options.foreign_keys(true);
         let keeper = options.connect().await?;
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options).await?;
         Self::migrated(pool, Some(Arc::new(Mutex::new(keeper)))).await
     }
 

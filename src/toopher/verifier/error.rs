@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::toopher::ClientError;
-use crate::{BoxError, Unavailable};
+use crate::{BoxError, Fault, FaultKind, Unavailable};
 
 /// Why a [`ToopherVerifier`](super::ToopherVerifier) could not tell. The gate answers 503, with `Retry-After` where
 /// the API says so.
@@ -22,16 +22,21 @@ enum Trouble {
 impl ToopherError {
     /// The error of a client, whatever tower layers have made of it.
     pub(super) fn api(error: BoxError) -> Self {
-        let wait = find(&*error).and_then(ClientError::retry_after);
+        let found = find(&*error);
+        let (wait, fault) = (found.and_then(ClientError::retry_after), found.and_then(fault));
         let source = match wait {
             Some(wait) => Unavailable::new(error, wait).into(),
             None => error,
+        };
+        let source = match fault {
+            Some(kind) => Fault::new(kind, source).into(),
+            None => source,
         };
         Self { trouble: Trouble::Api, source: Some(source) }
     }
 
     pub(super) fn pairing_ids(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::PairingIds, source: Some(error.into()) }
+        Self { trouble: Trouble::PairingIds, source: Some(Fault::new(FaultKind::Users, error).into()) }
     }
 
     pub(super) fn answer() -> Self {
@@ -60,6 +65,20 @@ impl ToopherError {
     #[must_use]
     pub fn client_error(&self) -> Option<&ClientError> {
         find(&**self.source.as_ref()?)
+    }
+}
+
+/// The trouble that an error is. One that an operator must mend, such as a wrong key, and an answer that makes no sense
+/// are of no kind: whoever sits in between could give such an answer.
+fn fault(error: &ClientError) -> Option<FaultKind> {
+    if error.is_timeout() {
+        Some(FaultKind::Timeout)
+    } else if error.is_transport() {
+        Some(FaultKind::Unreachable)
+    } else if error.is_server_error() {
+        Some(FaultKind::ServerError)
+    } else {
+        None
     }
 }
 

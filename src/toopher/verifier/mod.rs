@@ -34,7 +34,9 @@ pub struct ToopherVerifier<C, U = ByUserName> {
 impl<C> ToopherVerifier<C> {
     /// A verifier that names users to the API by their [`UserId`](crate::UserId).
     ///
-    /// Where the client is in a retry layer, that layer must repeat nothing but calls that only look
+    /// A time limit around it must be longer than the client's own
+    /// ([`ToopherClient::timeout`](super::ToopherClient::timeout)), so that a call that may have spent an OTP is not given
+    /// up while its answer is on its way. Where the client is in a retry layer, that layer must repeat nothing but calls that only look
     /// ([`ApiCall::is_status`]): one that was lost may have pushed, or spent an OTP.
     pub fn new(client: C) -> Self {
         Self { client, users: Arc::new(ByUserName), policy: Arc::default() }

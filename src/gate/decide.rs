@@ -1,0 +1,101 @@
+//! Who hears what was decided, and what becomes of a request whose verifier is in trouble.
+
+use http::request::Parts;
+use http::{Method, Request, Uri};
+
+use super::observe::{AuditOutcome, Told, Watch};
+use super::policy::{Admission, Asking, Denial, Policy};
+use super::reject::Rejection;
+use crate::{Action, BoxError, FaultKind, SecondFactor, UserId, WithoutReason, WithoutSecondFactor};
+
+/// Who it is about, and what they want, as far as the head of a request says.
+type Who<'a> = Option<(&'a UserId, &'a Action)>;
+
+impl Policy {
+    pub(super) fn pass(&self, parts: &Parts, who: Who<'_>, outcome: AuditOutcome) -> Admission {
+        let watch = Watch::new(&self.observe, parts).about(who.map(|who| who.0), who.map(|who| who.1), None);
+        // Nobody is let in by this who would not be without it, so it need not be recorded to happen.
+        let _ = self.observe.tell(&watch, &parts.method, &parts.uri, outcome);
+        Admission::Pass
+    }
+
+    pub(super) fn refuse(&self, parts: &Parts, who: Who<'_>, rejection: Rejection) -> Admission {
+        let watch = Watch::new(&self.observe, parts).about(who.map(|who| who.0), who.map(|who| who.1), None);
+        self.refused(&watch, parts, &rejection);
+        Admission::Refuse(rejection)
+    }
+
+    /// What is kept of a request for those who hear of its end.
+    pub(super) fn watch(&self, parts: &Parts, asking: &Asking) -> Watch {
+        let Asking { user, action, terminal, .. } = asking;
+        Watch::new(&self.observe, parts).about(user.as_ref(), Some(action), terminal.as_ref())
+    }
+
+    pub(super) fn refused(&self, watch: &Watch, parts: &Parts, rejection: &Rejection) {
+        let _ = self.observe.tell(watch, &parts.method, &parts.uri, rejection.into());
+    }
+
+    pub(super) fn abandoned(&self, watch: &Watch, method: &Method, uri: &Uri) {
+        let _ = self.observe.tell(watch, method, uri, AuditOutcome::Abandoned);
+    }
+
+    /// Tells what was decided after the verifier was asked. A request that would pass without a factor is refused if
+    /// that could not be recorded.
+    pub(super) fn decided<B>(
+        &self,
+        user: &UserId,
+        watch: &Watch,
+        request: &Request<B>,
+        decision: Result<AuditOutcome, Rejection>,
+    ) -> Option<Rejection> {
+        let outcome = decision.as_ref().map_or_else(AuditOutcome::from, |outcome| *outcome);
+        #[cfg(feature = "faults")]
+        if let Some(faults) = &self.faults {
+            faults.heard(user, outcome);
+        }
+        #[cfg(not(feature = "faults"))]
+        let _ = user;
+        let told = self.observe.tell(watch, request.method(), request.uri(), outcome);
+        match decision {
+            Ok(outcome) if told == Told::No && outcome.is_pass_without_factor() => {
+                Some(self.unavailable("a pass without a second factor could not be recorded".into()))
+            }
+            Ok(_) => None,
+            Err(rejection) => Some(rejection),
+        }
+    }
+
+    /// What to do with a request whose verifier is in trouble. `may_open` of one that shows nothing that speaks against
+    /// it.
+    pub(super) fn fault(&self, error: BoxError, user: &UserId, may_open: bool) -> Denial {
+        let rejection = self.unavailable(error);
+        #[cfg(feature = "faults")]
+        if let (true, Some(faults), Some(kind)) = (may_open, &self.faults, rejection.fault)
+            && faults.open(user, kind)
+        {
+            return Denial::PassWithout(WithoutReason::Fault(kind));
+        }
+        #[cfg(not(feature = "faults"))]
+        let _ = (user, may_open);
+        Denial::Refuse(rejection)
+    }
+
+    pub(super) fn fault_kind(&self, error: &(dyn std::error::Error + 'static)) -> Option<FaultKind> {
+        #[cfg(feature = "faults")]
+        if let Some(faults) = &self.faults {
+            return faults.kind(error);
+        }
+        FaultKind::of(error)
+    }
+}
+
+/// Marks a request that goes on although nobody has shown a factor for it, in place of whatever was shown for another
+/// action.
+pub(super) fn mark<B>(request: &mut Request<B>, reason: WithoutReason) -> AuditOutcome {
+    request.extensions_mut().remove::<SecondFactor>();
+    request.extensions_mut().insert(WithoutSecondFactor::new(reason));
+    match reason {
+        WithoutReason::NotEnrolled => AuditOutcome::PassedUnprotected,
+        WithoutReason::Fault(kind) => AuditOutcome::FaultLetPass(kind),
+    }
+}

@@ -1,0 +1,113 @@
+//! Refusals in gRPC's way.
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::reject::{Reject, Rejection};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const TOOPHER_ERROR: HeaderName = HeaderName::from_static("toopher-error");
+
+/// Answers gRPC calls as gRPC wants it: HTTP status 200, a `grpc-status`, and no body ("trailers-only"). See
+/// `examples/tonic.rs`.
+///
+/// | the refusal's HTTP status | `grpc-status` |
+/// |---|---|
+/// | 401, and 202 for an approval that is waited for | 16 `UNAUTHENTICATED` |
+/// | 403 | 7 `PERMISSION_DENIED` |
+/// | 400 | 3 `INVALID_ARGUMENT` |
+/// | 413, 429 | 8 `RESOURCE_EXHAUSTED` |
+/// | 503 | 14 `UNAVAILABLE` |
+///
+/// The headers that a refusal has arrive as metadata: `retry-after`, `toopher-challenge`, and `toopher-error` with the
+/// [code](Rejection::code), such as `otp_required`. `grpc-message` is the [title](Rejection::title).
+///
+/// A request whose one `Content-Type` is not gRPC's gets the refusal's HTTP status and no body, since 200 would mean to
+/// others that it was done. So does gRPC-Web, whose clients know what 401 means; put `tonic-web`, which turns it into
+/// gRPC, outside the gate.
+///
+/// The inner service's response body must be `Default`, as tonic's and axum's `Body` are. The one-time password is in the
+/// call's metadata, under [`Header`](crate::Header)'s name.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a hook may fall back on it by its name")]
+pub struct GrpcStatus;
+
+impl<B: Default> Reject<B> for GrpcStatus {
+    fn reject(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        let mut response = rejection.response(B::default());
+        let headers = response.headers_mut();
+        headers.insert(TOOPHER_ERROR, HeaderValue::from_static(rejection.code()));
+        if is_grpc(request) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, HeaderValue::from_static(code(rejection.status())));
+            // Titles are printable ASCII without `%`, so they need no encoding.
+            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(rejection.title()));
+            *response.status_mut() = StatusCode::OK;
+        }
+        response
+    }
+}
+
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::ACCEPTED => "16",
+        StatusCode::FORBIDDEN => "7",
+        StatusCode::BAD_REQUEST => "3",
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => "8",
+        StatusCode::SERVICE_UNAVAILABLE => "14",
+        // UNKNOWN: never 0, which is success.
+        _ => "2",
+    }
+}
+
+/// Whether it is a call of gRPC: `application/grpc`, or with `+proto` or the like, and parameters.
+fn is_grpc(request: &Parts) -> bool {
+    let mut lines = request.headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let essence = line.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    let Some((name, format)) = essence.split_at_checked(b"application/grpc".len()) else { return false };
+    name.eq_ignore_ascii_case(b"application/grpc") && (format.is_empty() || format.starts_with(b"+"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::problem;
+
+    #[test]
+    fn only_calls_of_grpc_are_answered_with_200() {
+        let of = |lines: &[&str]| {
+            let mut request = http::Request::builder();
+            for line in lines {
+                request = request.header(header::CONTENT_TYPE, *line);
+            }
+            is_grpc(&request.body(()).unwrap().into_parts().0)
+        };
+        for grpc in ["application/grpc", "application/grpc+proto", "Application/GRPC+json; x=1", "application/grpc ;q"]
+        {
+            assert!(of(&[grpc]), "{grpc}");
+        }
+        for other in [
+            &[][..],
+            &[""],
+            &["application/grp"],
+            &["application/grpc-web"],
+            &["application/grpc-web+proto"],
+            &["application/grpcx"],
+            &["text/html"],
+            &["text/html; application/grpc"],
+            &["application/grpc", "text/html"],
+        ] {
+            assert!(!of(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_a_code_and_a_message_that_needs_no_encoding() {
+        for problem in problem::ALL {
+            assert!(!["0", "2"].contains(&code(problem.status)), "{}", problem.code);
+            assert!(problem.title.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'%'), "{}", problem.title);
+        }
+    }
+}
