@@ -13,14 +13,15 @@ use common::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer};
+use tower_toopher::gate::grants::SealingKey;
 use tower_toopher::oauth1::Credentials;
 use tower_toopher::store::{Admission, MemoryStore, Spend, Store, Throttle};
 use tower_toopher::toopher::ToopherClient;
 use tower_toopher::totp::{BackupCodeDigest, Lookup, MemoryPairings, Pairing, Pairings};
 use tower_toopher::{
-    Approvals, Attempt, AuditOutcome, BoxError, DenyReason, Factor, Fault, FaultKind, FaultPolicy, HeaderOrForm,
-    NotEnrolledPolicy, Rejection, SecondFactor, ToopherLayer, ToopherVerifier, TotpVerifier, UserId, Verdict,
-    WithoutReason, WithoutSecondFactor,
+    Approvals, Attempt, AuditOutcome, BoxError, DenyReason, Factor, Fault, FaultKind, FaultPolicy, Grants,
+    HeaderOrForm, NotEnrolledPolicy, Rejection, SecondFactor, ToopherLayer, ToopherVerifier, TotpVerifier, UserId,
+    Verdict, WithoutReason, WithoutSecondFactor,
 };
 
 const KINDS: [FaultKind; 6] = [
@@ -407,6 +408,21 @@ async fn a_pass_is_marked_and_told_and_is_no_second_factor() {
     // One too many is a refusal, with its kind.
     assert_eq!(status(&layer, of("alice")).await, 503);
     assert_eq!(events.take()[0].outcome(), AuditOutcome::Unavailable(Some(FaultKind::Unreachable)));
+}
+
+/// A pass on a fault is for one request: no grant makes it last, neither there nor once the trouble is over.
+#[tokio::test]
+async fn a_pass_leads_to_no_grant() {
+    let answer = unreachable();
+    let grants = Grants::new(SealingKey::generate().unwrap(), |_| Some("session".into()), |_, _| Some(0));
+    let layer = ToopherLayer::new(answer.verifier()).insecure_open_on(opens(5, HOUR)).grants(grants).max_age(HOUR);
+    let set = async |request| {
+        let response = layer.layer(Strict::new(&Calls::default())).oneshot(request).await.unwrap();
+        (response.status().as_u16(), response.headers().contains_key("set-cookie"))
+    };
+    assert_eq!(set(of("alice")).await, (200, false));
+    answer.is(granted());
+    assert_eq!(set(of("alice")).await, (200, true));
 }
 
 #[test]
