@@ -414,7 +414,7 @@ async fn a_pass_is_marked_and_told_and_is_no_second_factor() {
 #[tokio::test]
 async fn a_pass_leads_to_no_grant() {
     let answer = unreachable();
-    let grants = Grants::new(SealingKey::generate().unwrap(), |_| Some("session".into()), |_, _| Some(0));
+    let grants = Grants::new(SealingKey::generate().unwrap(), |_| Some("session".into()), |_, _| Some(0_u64));
     let layer = ToopherLayer::new(answer.verifier()).insecure_open_on(opens(5, HOUR)).grants(grants).max_age(HOUR);
     let set = async |request| {
         let response = layer.layer(Strict::new(&Calls::default())).oneshot(request).await.unwrap();
