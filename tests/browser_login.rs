@@ -3,13 +3,11 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use common::browser::{Browser, Look, PATIENCE, ask, at, click, fill, have_browser, read, screenshot, see, until};
+use common::example::Example;
 use common::toopher::Phone;
 use fantoccini::key::Key;
 use fantoccini::{Client, Locator};
@@ -17,36 +15,16 @@ use serde_json::json;
 use tower_toopher::server::Server;
 use tower_toopher::totp::{Secret, Totp};
 
-/// The running example; it ends with the test.
-struct Site {
-    process: Child,
-    url: String,
-}
+/// The running example.
+struct Site(Example);
 
 impl Site {
     fn start(variables: &[(&str, &str)]) -> Self {
-        static BUILT: OnceLock<()> = OnceLock::new();
-        BUILT.get_or_init(|| {
-            let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "login"]).status();
-            assert!(built.unwrap().success());
-        });
-        let tests = std::env::current_exe().unwrap();
-        let mut command = Command::new(tests.parent().unwrap().with_file_name("examples").join("login"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOOPHER_")) {
-            command.env_remove(name);
-        }
-        command.env("ADDR", "127.0.0.1:0").envs(variables.iter().copied()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut printed = BufReader::new(process.stdout.take().unwrap());
-        printed.read_line(&mut line).unwrap();
-        std::thread::spawn(move || std::io::copy(&mut printed, &mut std::io::sink()));
-        let url = line.trim().strip_prefix("Listening on ").unwrap().to_owned();
-        Self { process, url }
+        Self(Example::start_with("login", variables, "Listening on "))
     }
 
     async fn open(&self, client: &Client, path: &str) {
-        client.goto(&format!("{}{path}", self.url)).await.unwrap();
+        client.goto(&format!("{}{path}", self.0.url)).await.unwrap();
     }
 
     /// The first factor.
@@ -85,13 +63,6 @@ impl Site {
         }
         assert_eq!(codes.len(), 10);
         (app, codes)
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -631,7 +602,7 @@ struct Answer {
 impl Visitor {
     async fn new(site: &Site) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut visitor = Self { http, url: site.url.clone(), cookies: Vec::new(), csrf: String::new() };
+        let mut visitor = Self { http, url: site.0.url.clone(), cookies: Vec::new(), csrf: String::new() };
         visitor.get("/login").await;
         visitor
     }
@@ -735,10 +706,10 @@ async fn forms_of_other_sites_do_nothing() {
     // Nor does the page of another site that has got hold of a token.
     let mut visitor = Visitor::new(site).await;
     let form = visitor.form(&[("username", "alice"), ("password", "wonderland")]);
-    for origin in ["https://evil.example", "null", &site.url.replace("http://", "http://evil.example.")] {
+    for origin in ["https://evil.example", "null", &site.0.url.replace("http://", "http://evil.example.")] {
         assert_eq!(visitor.post("/login", &form, &[("origin", origin)]).await.status, 403, "{origin}");
     }
-    assert_eq!(visitor.post("/login", &form, &[("origin", &site.url)]).await.place, "/second");
+    assert_eq!(visitor.post("/login", &form, &[("origin", &site.0.url)]).await.place, "/second");
 
     // It does not even make the phone ring, and neither does a look.
     let mut half = Visitor::half(site, "alice", "wonderland").await;

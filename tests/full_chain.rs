@@ -5,49 +5,27 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 
+use common::example::Example;
 use common::process::{Running, certificate, command, requester, scratch};
 use common::{have, output};
 use tower_toopher::oauth1::Credentials;
 use tower_toopher::toopher::{ReqwestTransport, ToopherClient};
 
-/// `examples/toopher.rs`; it ends with the test.
-struct Guarded {
-    process: Child,
-    url: String,
-}
+/// `examples/toopher.rs`.
+struct Guarded(Example);
 
 impl Guarded {
     fn start(base_url: &str, key: &str, secret: &str) -> Self {
-        let build = ["build", "--quiet", "--features", "client", "--example", "toopher"];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
-        let tests = std::env::current_exe().unwrap();
-        let mut process = Command::new(tests.parent().unwrap().with_file_name("examples").join("toopher"))
-            .env("ADDR", "127.0.0.1:0")
-            .env("TOOPHER_BASE_URL", base_url)
-            .env("TOOPHER_CONSUMER_KEY", key)
-            .env("TOOPHER_CONSUMER_SECRET", secret)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { process, url: line.trim().strip_prefix("Listening on ").unwrap().to_owned() }
+        let api = [("TOOPHER_BASE_URL", base_url), ("TOOPHER_CONSUMER_KEY", key), ("TOOPHER_CONSUMER_SECRET", secret)];
+        Self(Example::start_with("toopher", &api, "Listening on "))
     }
 
     /// The status of alice's request.
     fn curl(&self, more: &[&str]) -> String {
-        let url = format!("{}/account", self.url);
+        let url = format!("{}/account", self.0.url);
         let fixed = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", "alice:wonderland", &url];
         output("curl", &[&fixed[..], more].concat())
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -4,40 +4,9 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
+use common::example::Example;
 use common::process::scratch;
 use common::{have, output};
-
-/// A running example; it ends with the test.
-struct Example {
-    process: Child,
-    url: String,
-}
-
-impl Example {
-    fn start(name: &str) -> Self {
-        let build = ["build", "--quiet", "--features", "grants", "--example", name];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
-        let tests = std::env::current_exe().unwrap();
-        let mut process = Command::new(tests.parent().unwrap().with_file_name("examples").join(name))
-            .env("ADDR", "127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { process, url: line.trim().strip_prefix("Listening on ").unwrap().to_owned() }
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// The statuses of the lines in the example's head, in their order.
 fn typed(name: &str) -> Vec<String> {

@@ -3,44 +3,19 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
+use common::example::Example;
 use common::{have, output};
 
-/// The running example; it ends with the test.
 struct Quickstart {
-    process: Child,
-    url: String,
+    example: Example,
     secret: String,
-    printed: String,
 }
 
 impl Quickstart {
-    fn start(secret: Option<&str>) -> Self {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "quickstart"]).status();
-        assert!(built.unwrap().success());
-        let tests = std::env::current_exe().unwrap();
-        let binary = tests.parent().unwrap().with_file_name("examples").join("quickstart");
-        let mut command = Command::new(binary);
-        command.env("ADDR", "127.0.0.1:0").env_remove("SECRET").stdout(Stdio::piped());
-        if let Some(secret) = secret {
-            command.env("SECRET", secret);
-        }
-        let mut process = command.spawn().unwrap();
-        let mut printed = String::new();
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            printed.push_str(&line);
-            printed.push('\n');
-            if line.starts_with("Without a phone") {
-                break;
-            }
-        }
-        let after = |label: &str| {
-            printed.lines().find_map(|line| line.strip_prefix(label)).map(str::trim).unwrap_or_default().to_owned()
-        };
-        Self { url: after("Listening on "), secret: after("secret:"), printed, process }
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let example = Example::start_with("quickstart", environment, "Without a phone");
+        let secret = example.printed.lines().find_map(|line| line.strip_prefix("secret:")).unwrap().trim().to_owned();
+        Self { example, secret }
     }
 
     fn code(&self, when: &str) -> String {
@@ -49,20 +24,13 @@ impl Quickstart {
 
     /// The status, and the body.
     fn curl(&self, path: &str, args: &[&str]) -> (String, String) {
-        let url = format!("{}{path}", self.url);
+        let url = format!("{}{path}", self.example.url);
         let mut all = vec!["-s", "-w", "\n%{http_code}"];
         all.extend(args);
         all.push(&url);
         let printed = output("curl", &all);
         let (body, status) = printed.rsplit_once('\n').unwrap();
         (status.to_owned(), body.to_owned())
-    }
-}
-
-impl Drop for Quickstart {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -73,7 +41,7 @@ fn right_wrong_replayed_and_missing_codes_in_header_and_form() {
     if !have(&["curl", "oathtool"]) {
         return;
     }
-    let server = Quickstart::start(None);
+    let server = Quickstart::start(&[]);
     let status = |path: &str, args: &[&str]| server.curl(path, args).0;
     assert_eq!(server.curl("/", &[]), ("200".into(), "Public. Try /account.\n".into()));
     assert_eq!(status("/account", &[]), "401");
@@ -115,12 +83,12 @@ fn what_it_prints_can_be_pasted() {
     if !have(&["curl", "oathtool", "sh"]) {
         return;
     }
-    let server = Quickstart::start(Some("gezd gnbv gy3t qojq gezd gnbv gy3t qojq"));
+    let server = Quickstart::start(&[("SECRET", "gezd gnbv gy3t qojq gezd gnbv gy3t qojq")]);
     assert_eq!(server.secret, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
-    assert!(server.printed.contains("otpauth://totp/tower-toopher%20quickstart:alice?secret=GEZDGNBV"));
-    let oathtool = server.printed.split('`').nth(1).unwrap();
+    assert!(server.example.printed.contains("otpauth://totp/tower-toopher%20quickstart:alice?secret=GEZDGNBV"));
+    let oathtool = server.example.printed.split('`').nth(1).unwrap();
     let code = output("sh", &["-c", oathtool]);
-    let pasted: Vec<_> = server.printed.lines().filter(|line| line.starts_with("  curl ")).collect();
+    let pasted: Vec<_> = server.example.printed.lines().filter(|line| line.starts_with("  curl ")).collect();
     assert_eq!(pasted.len(), 4);
     let run = |line: &str, code: &str| {
         output("sh", &["-c", &format!("{} -s -o /dev/null -w '%{{http_code}}'", line.replace("123456", code))])

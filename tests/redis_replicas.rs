@@ -3,22 +3,13 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::process::Output;
 
+use common::example::command;
 use common::redis::{Redis, free_port};
 
 fn example(environment: &[(&str, &str)]) -> Output {
-    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "replicas"]).status();
-    assert!(built.unwrap().success());
-    let tests = std::env::current_exe().unwrap();
-    let binary = tests.parent().unwrap().with_file_name("examples").join("replicas");
-    Command::new(binary)
-        .env_remove("REDIS_URL")
-        .env_remove("ROUNDS")
-        .env_remove("WAIT")
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    command("replicas", environment).output().unwrap()
 }
 
 fn printed(output: &Output) -> String {
