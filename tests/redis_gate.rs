@@ -121,9 +121,10 @@ fn every_trouble_is_503_while_it_lasts_and_is_over_with_it() {
     troubles.extend((0..46).map(Trouble::CutAfter));
     troubles.extend([Trouble::CutBefore, Trouble::Hang]);
 
-    for (trouble, broken, times) in troubles.iter().flat_map(|trouble| {
+    let cases = troubles.iter().flat_map(|trouble| {
         [("count", 1), ("count", 30), ("spend", 1), ("spend", 30)].map(|(verb, times)| (trouble, verb, times))
-    }) {
+    });
+    for (at, (trouble, broken, times)) in cases.enumerate() {
         let (deadline, times) = if matches!(trouble, Trouble::Hang) { (200, times.min(3)) } else { (20_000, times) };
         let (in_trouble, met) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
         let fake = Fake::new(sound({
@@ -138,8 +139,7 @@ fn every_trouble_is_503_while_it_lasts_and_is_over_with_it() {
         }));
         let case = format!("{trouble:?} in {broken}, {times} times");
         // Keys of its own.
-        let prefix = fake.url.rsplit(':').next().unwrap();
-        let house = House::of(fake.store(deadline).prefix(prefix).unwrap());
+        let house = House::of(fake.store(deadline).prefix(&format!("case-{at}")).unwrap());
         for _ in 0..times {
             assert_eq!(house.says("alice", CODE), UNAVAILABLE, "{case}");
         }
@@ -167,17 +167,17 @@ fn every_trouble_is_503_while_it_lasts_and_is_over_with_it() {
 fn a_server_that_lets_nobody_in_is_503_and_then_forgotten() {
     let Some(redis) = Redis::start(&[]) else { return };
     let redis = Arc::new(redis);
-    for refusal in [
+    let refusals = [
         Do::Say(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()),
         Do::Say(b"-NOAUTH HELLO must be called with the client already authenticated\r\n".to_vec()),
         Do::Say(b"-ERR max number of clients reached\r\n".to_vec()),
         Do::SayAndCut(HELLO[..20].to_vec()),
         Do::Hang,
-    ] {
+    ];
+    for (at, refusal) in refusals.into_iter().enumerate() {
         let case = format!("{refusal:?}");
         let fake = Fake::new(move |_| refusal.clone());
-        let prefix = fake.url.rsplit(':').next().unwrap();
-        let house = House::of(fake.store(200).prefix(prefix).unwrap());
+        let house = House::of(fake.store(200).prefix(&format!("refusal-{at}")).unwrap());
         for _ in 0..8 {
             assert_eq!(house.says("alice", CODE), UNAVAILABLE, "{case}");
         }
