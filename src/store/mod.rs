@@ -1,15 +1,15 @@
 //! What must be remembered between requests: failures, spent codes, and approvals that are waited for.
 //!
 //! A [`Store`], and a [`PushStore`], has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
-//! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process. A store of one's own must
-//! keep what is written at each verb; where several processes serve the same users, it must be one that they share, or
-//! one code passes once in each of them.
+//! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process, `SqliteStore` those on one
+//! machine, and `PgStore` those on several. A store of one's own must keep what is written at each verb; where several
+//! processes serve the same users, it must be one that they share, or one code passes once in each of them.
 
 mod failures;
 mod memory;
 mod push;
 mod pushes;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod throttle;
 
@@ -24,9 +24,13 @@ pub use self::push::{
 };
 pub use self::pushes::{OpenPush, Pushes};
 #[cfg(feature = "server")]
-pub(crate) use self::sql::Database;
+pub(crate) use self::sql::{Database, Name, Row, query};
+#[cfg(feature = "postgres")]
+pub use self::sql::{PgDatabase, PgStore, Postgres};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::sql::{SqlError, SqlStore};
 #[cfg(feature = "sqlite")]
-pub use self::sql::{SqliteError, SqliteStore};
+pub use self::sql::{Sqlite, SqliteError, SqliteStore};
 pub use self::throttle::{InvalidThrottle, Throttle};
 use crate::{BoxError, UserId};
 

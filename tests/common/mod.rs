@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod phones;
+pub mod postgres;
 pub mod process;
 pub mod toopher;
 

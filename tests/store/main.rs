@@ -1,6 +1,8 @@
 //! The stores: one suite for all of them, and what is the memory store's own.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[macro_use]
 mod conformance;
 #[macro_use]
@@ -8,17 +10,27 @@ mod pushes;
 
 use conformance::{NOW, admit, run, s, spend, user};
 use tower_toopher::store::{
-    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PushStore, Spend, SqliteStore, Store, StoreFull, Throttle,
+    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PgStore, PushStore, Spend, SqliteStore, Store, StoreFull,
+    Throttle,
 };
 
 conformance!(memory, MemoryStore::new);
 conformance!(memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
 conformance!(sqlite_in_memory, || run(SqliteStore::in_memory()).unwrap());
 conformance!(sqlite_in_a_file, file);
+conformance!(postgres, postgres, where there is one);
+push_conformance!(pushes_in_postgres, postgres, where there is one);
 push_conformance!(pushes_in_memory, MemoryStore::new);
 push_conformance!(pushes_in_memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
 push_conformance!(pushes_in_sqlite, || run(SqliteStore::in_memory()).unwrap());
 push_conformance!(pushes_in_a_file, file);
+
+/// A database for each test.
+fn postgres() -> Option<PgStore> {
+    let server = common::postgres::shared()?;
+    let database = server.database(&server.new_database());
+    Some(run(PgStore::open(&database)).unwrap())
+}
 
 fn file() -> SqliteStore {
     // A new file for each test, in the folder that is cleared with the build.

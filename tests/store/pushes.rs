@@ -208,6 +208,9 @@ pub(crate) fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) 
 
 macro_rules! push_conformance {
     ($name:ident, $make:expr) => {
+        push_conformance!($name, || Some($make()), where there is one);
+    };
+    ($name:ident, $make:expr, where there is one) => {
         mod $name {
             use super::*;
 
@@ -221,7 +224,8 @@ macro_rules! push_conformance {
     (@tests $make:expr; $($test:ident),* $(,)?) => {$(
         #[test]
         fn $test() {
-            pushes::$test(&$make());
+            let Some(store) = crate::conformance::made($make) else { return };
+            pushes::$test(&store);
         }
     )*};
 }

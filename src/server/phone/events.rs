@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Device;
 use crate::server::Server;
 use crate::server::error::ApiError;
+use crate::server::relay::EVERYBODY;
 
 /// Says when to look again: server-sent events called `changed`, the first one at once.
 pub(super) async fn events(State(server): State<Server>, device: Device) -> Result<impl IntoResponse, ApiError> {
@@ -19,7 +20,7 @@ pub(super) async fn events(State(server): State<Server>, device: Device) -> Resu
     let changes = stream::unfold((events, device.id, listener), |(mut events, id, listener)| async move {
         loop {
             match events.recv().await {
-                Ok(changed) if *changed != *id => {}
+                Ok(changed) if *changed != *id && *changed != *EVERYBODY => {}
                 // Having missed some, this may have been among them.
                 Ok(_) | Err(RecvError::Lagged(_)) => return Some(((), (events, id, listener))),
                 Err(RecvError::Closed) => return None,
