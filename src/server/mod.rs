@@ -118,9 +118,25 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the address is none, or the database cannot be opened.
+    /// When the address is none, the database cannot be opened, or its secrets are sealed with another key.
     pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
-        Self::on(Database::open(path.as_ref()).await?, key, public_url)
+        Self::with_its_key(Database::open(path.as_ref()).await?, key, public_url).await
+    }
+
+    /// The same on PostgreSQL, which several servers share: with the same key, behind the same address, and with clocks that
+    /// agree. Run [`relay_events`](Self::relay_events) beside the router of each.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none; when the database cannot be reached, is a standby, or has tables of a newer version; or
+    /// when its secrets are sealed with another key.
+    #[cfg(feature = "postgres")]
+    pub async fn open_postgres(
+        database: &crate::store::PgDatabase,
+        key: SealingKey,
+        public_url: &str,
+    ) -> Result<Self, ServerError> {
+        Self::with_its_key(Database::connect(database).await?, key, public_url).await
     }
 
     /// A server whose database, and whose key, end with the process.
@@ -130,6 +146,17 @@ impl Server {
     /// As [`open`](Self::open).
     pub async fn in_memory(public_url: &str) -> Result<Self, ServerError> {
         Self::on(Database::in_memory().await?, SealingKey::generate()?, public_url)
+    }
+
+    /// With another key every call would fail, one by one; and what it sealed, nobody else could open.
+    async fn with_its_key(database: Database, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
+        let server = Self::on(database, key, public_url)?;
+        if let Some(row) = query("SELECT id, sealed_secret FROM requesters LIMIT 1").row(&server.database).await? {
+            let (id, sealed): (String, Vec<u8>) = (row.get("id")?, row.get("sealed_secret")?);
+            let opened = server.seal().open(&place::consumer_secret(&id), &sealed);
+            opened.map_err(|_| "the secrets in the database are sealed with another key")?;
+        }
+        Ok(server)
     }
 
     fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, ServerError> {

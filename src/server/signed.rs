@@ -57,10 +57,10 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiEr
 impl Server {
     /// Checks signature, time and nonce, in this order: only who can sign can use a nonce up.
     pub(super) async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
-        let consumer = query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = $1 AND NOT revoked")
-            .bind(signed.consumer_key())
-            .row(&self.database)
-            .await?;
+        let key = signed.consumer_key();
+        let consumer = query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = $1 AND NOT revoked");
+        // One with a NUL is nobody's, and not every database can be asked for it.
+        let consumer = if key.contains('\0') { None } else { consumer.bind(key).row(&self.database).await? };
         let Some(consumer) = consumer else {
             // As long as a known one takes.
             std::hint::black_box(signed.is_signed_with("a secret of nobody, as long as any"));

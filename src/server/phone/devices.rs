@@ -31,8 +31,8 @@ pub(super) async fn register(
     registration: Result<Json<Registration>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let name = body(registration)?.name;
-    if name.trim().is_empty() || name.len() > MAX_DEVICE_NAME {
-        return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes."));
+    if name.trim().is_empty() || name.len() > MAX_DEVICE_NAME || name.contains('\0') {
+        return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes, and none of them is NUL."));
     }
     let (id, token) = (new_id(), token()?);
     // Anybody may register, so what that takes is bounded; by so many and as many more as register at the same moment.

@@ -138,7 +138,7 @@ impl Session {
         }
         server.decide(&id, "cancelled", false, "").await?;
         let first = query("SELECT request_id FROM web_sessions WHERE token_digest = $1").bind(digest(&self.token));
-        Ok(first.scalar(&server.database).await?.ok_or(ApiError::OVER)?)
+        first.scalar(&server.database).await?.ok_or(ApiError::OVER)
     }
 
     /// Does what a form asks for. A sentence says why it did not.

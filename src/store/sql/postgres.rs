@@ -7,7 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgSslMode, Postgres};
-use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection};
+use sqlx::{Connection, Error, Executor, PgConnection};
 use tokio::time::timeout;
 
 /// How long a connection is waited for.
@@ -103,6 +103,20 @@ impl PgDatabase {
 }
 
 /// Where it is, and nothing that opens it.
+impl fmt::Display for PgDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        write!(
+            f,
+            "PostgreSQL at {}:{}/{}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or("")
+        )
+    }
+}
+
+/// The same.
 impl fmt::Debug for PgDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PgDatabase")
@@ -130,7 +144,7 @@ async fn set_up(connection: &mut PgConnection) -> Result<(), Error> {
         set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false)";
     connection.execute(sqlx::query(SETTINGS).bind(STATEMENT)).await?;
-    if writes(connection).await? { Ok(()) } else { Err(Error::Configuration("the database is a standby".into())) }
+    if writes(connection).await? { Ok(()) } else { Err(standby()) }
 }
 
 /// Whether this is the one that is written to. One that was, and has been replaced, may still be there: it does not know
@@ -148,7 +162,7 @@ fn late() -> Error {
 pub(crate) struct Server {
     pool: PgPool,
     #[cfg(feature = "server")]
-    place: PgDatabase,
+    place: std::sync::Arc<PgDatabase>,
 }
 
 impl Server {
@@ -158,7 +172,7 @@ impl Server {
         Ok(Self {
             pool,
             #[cfg(feature = "server")]
-            place: place.clone(),
+            place: place.clone().into(),
         })
     }
 
@@ -198,13 +212,20 @@ impl Server {
     }
 }
 
-/// Makes the schema and its tables. Several processes may start at once: one of them does it.
+/// Makes the schema and its tables. Several processes may start at once: one of them does it. It has as long as it takes,
+/// so it is not done on connections with deadlines.
 async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
-    let mut connection = options.connect().await?;
-    if !writes(&mut connection).await? {
-        return Err(Error::Configuration("the database is a standby".into()));
+    const SETTINGS: &str = "SET search_path = toopher; SET default_transaction_isolation = 'read committed';
+        SET statement_timeout = 0; SET lock_timeout = 0";
+    let patient = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE)
+        .after_connect(|connection, _| Box::pin(async { connection.execute(SETTINGS).await.map(drop) }));
+    let pool = patient.connect_with(options.clone()).await?;
+    let mut transaction = pool.begin().await?;
+    if !writes(&mut transaction).await? {
+        return Err(standby());
     }
-    let mut transaction = connection.begin().await?;
     let lock = format!("SELECT pg_advisory_xact_lock({})", number_of("schema"));
     transaction.execute(lock.as_str()).await?;
     let found = sqlx::query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'toopher'");
@@ -213,9 +234,13 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
         transaction.execute("CREATE SCHEMA toopher").await?;
     }
     transaction.commit().await?;
-    connection.execute("SET search_path = toopher").await?;
-    sqlx::migrate!("migrations/postgres").run(&mut connection).await?;
-    connection.close().await
+    sqlx::migrate!("migrations/postgres").run(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+fn standby() -> Error {
+    Error::Configuration("this is a standby, which nothing can be written to".into())
 }
 
 /// What a lock is called.
