@@ -10,8 +10,10 @@ use common::postgres::{Postgres, shared};
 use common::toopher::{HOST, Phone, Site};
 use common::{Clock, T, alice, user};
 use futures_util::future::join_all;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
+use tower::ServiceExt;
 use tower_toopher::server::{SealingKey, Server};
 use tower_toopher::store::{Admission, PgDatabase, PgStore, PushStore, Spend, Store, Throttle};
 
@@ -161,6 +163,33 @@ async fn what_is_over_is_removed_and_nothing_else() {
     assert_eq!(store.remove_what_is_over(now).await.unwrap(), 0);
     assert_eq!(store.spend_step(&user("c"), "", 1, LATER, now).await.unwrap(), Spend::Replayed);
     store.clear_pushes(&user("c")).await.unwrap();
+}
+
+/// A standby is not asked, whatever it still knows; and the store goes on when there is a server to write to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_tells_nobody_anything() {
+    let Some(mut postgres) = Postgres::start(&[]) else { return };
+    let place = postgres.database("postgres");
+    let store = PgStore::open(&place).await.unwrap();
+    assert_eq!(store.spend_step(&alice(), "", 10, LATER, NOW).await.unwrap(), Spend::Fresh);
+    for _ in 0..5 {
+        let _ = store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap();
+    }
+    postgres.kill();
+    postgres.become_standby(true);
+    postgres.start_again();
+    assert!(PgStore::open(&place).await.unwrap_err().to_string().contains("standby"));
+    assert!(store.spend_step(&alice(), "", 11, LATER, NOW).await.is_err());
+    // That would be told without a word being written.
+    assert!(store.count_attempt(&alice(), &Throttle::default(), NOW).await.is_err());
+    postgres.kill();
+    postgres.become_standby(false);
+    postgres.start_again();
+    assert!(matches!(
+        store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap(),
+        Admission::Throttled { .. }
+    ));
+    assert_eq!(store.spend_step(&alice(), "", 10, LATER, NOW).await.unwrap(), Spend::Replayed);
 }
 
 /// The tables of an application in the same database are its own.
@@ -341,4 +370,28 @@ async fn a_phone_has_one_phrase_and_upkeep_is_done_by_one_at_a_time() {
     two.servers[1].sweep().await.unwrap();
     assert_eq!(postgres.sql(&two.database, "SELECT count(*) FROM toopher.devices"), "1");
     assert_eq!(paired.get("pairings").await[0]["user"], "alice");
+}
+
+/// Although nothing that tells this server of the other one runs.
+#[tokio::test]
+async fn a_phone_looks_in_time_though_nobody_tells_it() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    let (phone, _) = two.sites[0].paired("alice").await;
+    let events = two.sites[0].app.clone().oneshot(phone.request("GET", "events", String::new())).await.unwrap();
+    let mut events = events.into_body();
+    let mut heard = async || {
+        let frame = events.frame();
+        let frame = tokio::time::timeout(Duration::from_secs(10), frame).await.ok()?.unwrap().unwrap();
+        Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+    };
+    assert!(heard().await.unwrap().contains("changed"));
+    // Nothing comes by itself before its time.
+    tokio::time::pause();
+    assert_eq!(heard().await, None);
+    let mut waited = 10;
+    while !heard().await.is_some_and(|event| event.contains("changed")) {
+        waited += 10;
+        assert!(waited <= 30);
+    }
 }

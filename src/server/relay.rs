@@ -23,7 +23,7 @@ const TROUBLE: Duration = Duration::from_secs(2);
 
 impl Server {
     /// Tells a device that something waits for it, or does no longer. It is a hint: what it is about is in the database,
-    /// and phones look from time to time by themselves.
+    /// and phones that listen are told to look from time to time in any case.
     pub(super) async fn notify(&self, device: Option<&str>) {
         let Some(device) = device else { return };
         self.notify_here(device);
@@ -45,7 +45,7 @@ impl Server {
     /// Passes on to the phones that listen here what other servers on the same PostgreSQL database tell them. Run it beside
     /// the router; it never ends. On SQLite there are no other servers, and it does nothing.
     ///
-    /// While the connection is lost, phones look by themselves from time to time; once it is back, all look.
+    /// Once a connection is back that was lost, all of them are told to look. In any case they are every 30 seconds.
     pub async fn relay_events(&self) {
         #[cfg(feature = "postgres")]
         if let Database::Postgres(database) = &self.database {

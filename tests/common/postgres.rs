@@ -130,6 +130,16 @@ impl Postgres {
         }
     }
 
+    /// Whether it only follows another server when it starts again.
+    pub fn become_standby(&self, standby: bool) {
+        let signal = self.folder.join("data/standby.signal");
+        if standby {
+            std::fs::write(signal, "").unwrap();
+        } else {
+            std::fs::remove_file(signal).unwrap();
+        }
+    }
+
     fn end(&mut self) {
         if let Some(mut supervisor) = self.supervisor.take() {
             drop(supervisor.stdin.take());

@@ -87,6 +87,17 @@ impl Database {
         }
     }
 
+    /// Whether other servers may be on it that this one knows nothing of.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
+        }
+    }
+
     /// What people call it.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -314,3 +314,42 @@ impl Drop for Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_other_machines_there_is_tls_unless_it_is_refused_in_words() {
+        let mode = |url: &str| format!("{:?}", PgDatabase::at(url).unwrap().options.get_ssl_mode());
+        for url in
+            ["postgres://u@db.example.com/x", "postgresql://u@10.0.0.1:5433/x", "postgres://u@db/x?sslmode=prefer"]
+        {
+            assert_eq!(mode(url), "VerifyFull", "{url}");
+        }
+        assert_eq!(mode("postgres://u@db/x?sslmode=disable"), "Disable");
+        assert_eq!(mode("postgres://u@db/x?sslmode=verify-ca"), "VerifyCa");
+        for url in [
+            "postgres://u@127.0.0.1/x",
+            "postgres://u@[::1]/x",
+            "postgres://u@localhost/x",
+            "postgres:///x?host=/run/pg",
+        ] {
+            assert_eq!(mode(url), "Prefer", "{url}");
+        }
+        for url in
+            ["", "db/x", "mysql://u@db/x", "postgres:/x", "postgres://u@d b/x", "postgres://u@db/x?sslmode=maybe"]
+        {
+            assert!(PgDatabase::at(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_it_opens_nothing() {
+        let database = PgDatabase::at("postgres://u:hidden@db.example.com/x").unwrap().password("hidden");
+        assert_eq!(database.to_string(), "PostgreSQL at db.example.com:5432/x");
+        assert!(!format!("{database:?}").contains("hidden"));
+        let wrong = PgDatabase::at("postgres://u:hidden@d b/x").unwrap_err();
+        assert!(!format!("{wrong} {wrong:?}").contains("hidden"));
+    }
+}
