@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
-    [openssl]=openssl [chromium]=chromium [chromedriver]=chromium-driver)
+    [openssl]=openssl [nginx]=nginx-light [chromium]=chromium [chromedriver]=chromium-driver)
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")

@@ -195,6 +195,74 @@ async fn a_phone_hears_of_it_whichever_server_it_listens_to() {
     }
 }
 
+/// The example of docs/server.md, word for word but for addresses and TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_the_nginx_of_the_documents() {
+    let Some(postgres) = common::postgres::shared() else { return };
+    if !common::have(&["nginx"]) {
+        return;
+    }
+    let mut cluster = Cluster::start(postgres, "pg-nginx", 2);
+    let documents = include_str!("../docs/server.md");
+    let example = documents.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let example = example
+        .replace("10.0.0.11:8080", &cluster.servers[0].address)
+        .replace("10.0.0.12:8080", &cluster.servers[1].address)
+        .replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port};"));
+    let plain: Vec<_> = example.lines().filter(|line| !line.contains("ssl_certificate")).collect();
+    let folder = scratch("pg-nginx-conf");
+    let paths: String =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {kind};\n")).concat();
+    let configuration = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log error.log;\n\
+         events {{}}\nhttp {{\naccess_log off;\n{paths}{}\n}}\n",
+        plain.join("\n")
+    );
+    std::fs::write(folder.join("nginx.conf"), configuration).unwrap();
+    let prefix = format!("{}/", folder.display());
+    let nginx =
+        std::process::Command::new("nginx").args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log"]).spawn();
+    let _nginx = Ended(nginx.unwrap());
+    let site = Site { app: way_to(&format!("127.0.0.1:{port}")), ..cluster.site(0) };
+    let start = Instant::now();
+    while site.get("users").await.0 != 200 {
+        let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+        assert!(start.elapsed() < Duration::from_secs(20), "{log}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (phone, _) = site.paired("alice").await;
+    for round in 0..4 {
+        let (status, asked) =
+            site.initiate("alice", &[("terminal_name", "a laptop & more"), ("action_name", "pay 5 \u{20ac}")]).await;
+        assert_eq!(status, 200, "{round} {asked}");
+        let id = asked["id"].as_str().unwrap();
+        assert_eq!(phone.post(&format!("requests/{id}/allow"), json!({})).await.0, 200);
+        assert_eq!(site.get(&format!("authentication_requests/{id}")).await.1["granted"], true);
+    }
+    let events = site.app.clone().oneshot(phone.request("GET", "events", String::new())).await.unwrap();
+    let mut events = events.into_body();
+    let first = tokio::time::timeout(Duration::from_secs(10), events.frame()).await.unwrap().unwrap().unwrap();
+    assert!(first.into_data().unwrap().starts_with(b"event: changed"));
+    // With one of them gone, everybody is served by the other.
+    cluster.servers[0].process.kill().unwrap();
+    cluster.servers[0].process.wait().unwrap();
+    for round in 0..6 {
+        let (status, answer) = site.post("users/create", &[("name", "bob")]).await;
+        assert_eq!(status, 200, "{round} {answer}");
+    }
+}
+
+/// A process that ends with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// While the database is gone nobody passes; when it is back, everybody is served who was not; and no code that passed
 /// does again. Neither server is started anew.
 #[tokio::test(flavor = "multi_thread")]

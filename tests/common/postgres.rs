@@ -85,7 +85,7 @@ impl Postgres {
         // It ends with the server, and the server with its standard input.
         let script = r#"exec 3<&0
             "$@" 3<&- >>log 2>&1 & server=$!
-            { read -r nothing <&3; kill -QUIT $server; } & reader=$!
+            { read -r nothing <&3; kill -QUIT $server 2>/dev/null; } & reader=$!
             wait $server 2>/dev/null; kill $reader 2>/dev/null"#;
         let mut supervisor = command(Path::new("sh"))
             .args(["-c", script, "sh", self.programs.join("postgres").to_str().unwrap()])
