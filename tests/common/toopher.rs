@@ -23,7 +23,7 @@ pub async fn server(clock: &Clock) -> Server {
     let server = match std::env::var("TEST_DATABASE").as_deref() {
         Err(_) => Server::in_memory(&public_url).await,
         Ok("postgres") => {
-            let postgres = super::postgres::shared().expect("PostgreSQL is not installed");
+            let postgres = super::postgres::shared().unwrap();
             let database = postgres.database(&postgres.new_database());
             Server::open_postgres(&database, SealingKey::generate().unwrap(), &public_url).await
         }

@@ -16,7 +16,9 @@ const ACQUIRE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(8);
 const STATEMENT: &str = "5s";
 /// The same for what removes what is over.
+#[cfg(feature = "server")]
 const CHORE_PATIENCE: Duration = Duration::from_secs(70);
+#[cfg(feature = "server")]
 const CHORE_STATEMENT: &str = "60s";
 /// How long the tables may take to be made, by this process or by another one.
 const MIGRATION: Duration = Duration::from_secs(300);
