@@ -2,8 +2,7 @@
 
 use super::error::ApiError;
 use super::{Server, place};
-use crate::store::query;
-use crate::store::{Admission, Database};
+use crate::store::{Admission, Database, query};
 use crate::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp};
 use crate::{DenyReason, Factor, Otp, UserId, Verdict};
 

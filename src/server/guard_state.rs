@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::{Admission, Spend, SqlStore, Store, Throttle};
+use crate::store::{Admission, Database, Spend, SqlStore, Sqlite, Store, Throttle};
 use crate::{BoxError, UserId};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
@@ -31,8 +31,10 @@ trait Guard: Send + Sync {
 pub(super) struct GuardState(Arc<dyn Guard>);
 
 impl GuardState {
-    pub(super) fn in_database<D: 'static>(store: SqlStore<D>) -> Self {
-        Self(Arc::new(store))
+    /// That of a server which keeps it with all else.
+    pub(super) fn in_database(database: Database) -> Self {
+        // Of which kind it is matters only to who opens one.
+        Self(Arc::new(SqlStore::<Sqlite>::on(database)))
     }
 
     /// What an attempt would be told now. Nothing is counted.

@@ -68,7 +68,7 @@ pub use self::message::Message;
 use crate::BoxError;
 use crate::oauth1::BaseUri;
 pub use crate::seal::{InvalidSealingKey, SealingKey};
-use crate::store::{Database, SqlStore, Sqlite, Throttle, query};
+use crate::store::{Database, Throttle, query};
 use crate::totp::{TotpVerifier, Window};
 
 /// How long a request waits for the phone.
@@ -161,7 +161,7 @@ impl Server {
 
     fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, ServerError> {
         let public = PublicUrl::parse(public_url).ok_or("the public URL is not an http or https address")?;
-        let guard = GuardState::in_database(SqlStore::<Sqlite>::on(database.clone()));
+        let guard = GuardState::in_database(database.clone());
         // The vendor's servers accepted two steps to either side, and old phones' clocks need it.
         let verifier =
             TotpVerifier::new(BackupCodes(database.clone()))?.store(guard.clone()).window(Window::new(2, 2)?);

@@ -76,11 +76,12 @@ impl Server {
         .await?;
         query("DELETE FROM backup_codes WHERE user_id = $1").bind(user).execute(&mut transaction).await?;
         transaction.commit().await?;
+        let unlocked = self.verifier.unlock(&UserId::new(user)?).await;
         for device in &devices {
             let device: Option<String> = device.get("device_id")?;
             self.notify(device.as_deref()).await;
         }
-        Ok(self.verifier.unlock(&UserId::new(user)?).await?)
+        Ok(unlocked?)
     }
 }
 

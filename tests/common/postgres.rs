@@ -36,6 +36,7 @@ pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     options: Vec<String>,
+    shared: bool,
     pub port: u16,
     /// Ends the server when its standard input ends, which it does with the tests, whatever ends them.
     supervisor: Option<Child>,
@@ -45,12 +46,17 @@ pub struct Postgres {
 pub fn shared() -> Option<&'static Postgres> {
     static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
     // What is lost with the machine is no part of these tests.
-    SHARED.get_or_init(|| Postgres::start(&["-c", "fsync=off", "-c", "max_connections=300"])).as_ref()
+    SHARED.get_or_init(|| Postgres::start_for(&["-c", "fsync=off", "-c", "max_connections=300"], true)).as_ref()
 }
 
 impl Postgres {
     /// One with these options, or nothing if the programs are missing.
     pub fn start(options: &[&str]) -> Option<Self> {
+        Self::start_for(options, false)
+    }
+
+    /// What is `shared` is never dropped: it removes itself when the process ends.
+    fn start_for(options: &[&str], shared: bool) -> Option<Self> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let programs = programs()?;
         let name = format!("toopher-pg-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
@@ -70,7 +76,7 @@ impl Postgres {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let options = options.iter().map(ToString::to_string).collect();
-        let mut server = Self { programs, folder, options, port: 0, supervisor: None };
+        let mut server = Self { programs, folder, options, shared, port: 0, supervisor: None };
         // A free port may be taken by somebody else before the server takes it.
         for _ in 0..10 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -86,13 +92,15 @@ impl Postgres {
         let script = r#"exec 3<&0
             "$@" 3<&- >>log 2>&1 & server=$!
             { read -r nothing <&3; kill -QUIT $server 2>/dev/null; } & reader=$!
-            wait $server 2>/dev/null; kill $reader 2>/dev/null"#;
+            wait $server 2>/dev/null; kill $reader 2>/dev/null
+            [ -z "$remove" ] || rm -rf "$remove""#;
         let mut supervisor = command(Path::new("sh"))
             .args(["-c", script, "sh", self.programs.join("postgres").to_str().unwrap()])
             .args(["-D", self.folder.join("data").to_str().unwrap()])
             .args(["-c", "listen_addresses=127.0.0.1", "-p", &self.port.to_string()])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .args(&self.options)
+            .env("remove", if self.shared { self.folder.as_os_str() } else { "".as_ref() })
             .current_dir(&self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
