@@ -395,3 +395,25 @@ async fn a_phone_looks_in_time_though_nobody_tells_it() {
         assert!(waited <= 30);
     }
 }
+
+/// Text that PostgreSQL has no place for is refused by the call, and not found out by the database.
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_in_words() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    let site = &two.sites[0];
+    assert_eq!(site.post("users/create", &[("name", "a\0b")]).await.0, 400);
+    assert_eq!(site.initiate("a\0b", &[("otp", "000000")]).await.0, 400);
+    let phone = Phone::register(&site.app).await;
+    assert_eq!(phone.post("devices", json!({ "name": "a\0b" })).await.0, 400);
+    assert_eq!(phone.post("claims", json!({ "claim": "a\0b" })).await.0, 404);
+    assert_eq!(phone.post("requests/a%00b/allow", json!({})).await.0, 404);
+    let stranger = tower_toopher::oauth1::Credentials::new("a\0b", "secret").unwrap();
+    let stranger = Site { credentials: stranger, ..site.clone() };
+    assert_eq!(stranger.post("users/create", &[("name", "bob")]).await.0, 401);
+    // The longest names have room, in whatever they become part of.
+    let longest = "\u{20ac}".repeat(170);
+    site.paired(&longest).await;
+    let asks = [("terminal_name", longest.as_str()), ("terminal_name_extra", &longest), ("action_name", &longest)];
+    assert_eq!(site.initiate(&longest, &asks).await.0, 200);
+}
