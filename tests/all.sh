@@ -16,6 +16,10 @@ missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
 done
+# Debian keeps the programs of PostgreSQL's server out of the path.
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
+    missing+=(postgresql)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "please install: ${missing[*]} (Debian's names)" >&2
@@ -38,6 +42,8 @@ fi
 export REQUIRE_TOOLS=1
 export PYOTP_PYTHON="$PWD/$python"
 cargo test --all-targets
+# The server's own tests once more, on the other database.
+TEST_DATABASE=postgres cargo test --test server_api --test server_web --test server_numbers
 cargo test --doc
 # Debian has Valkey since 13, and in the backports of 12.
 if command -v valkey-server >/dev/null; then

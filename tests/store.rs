@@ -1,8 +1,11 @@
 //! The stores: one suite for all of them, and what is the memory store's own.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use tower_toopher::store::{
-    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PushStore, Spend, SqliteStore, Store, StoreFull, Throttle,
+    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PgStore, PushStore, Spend, SqliteStore, Store, StoreFull,
+    Throttle,
 };
 use tower_toopher::test_util::conformance::{NOW, admit, s, spend, user};
 use tower_toopher::test_util::{block_on as run, push_store_conformance, pushes, store_conformance};
@@ -15,6 +18,15 @@ push_store_conformance!(pushes_in_memory, MemoryStore::new);
 push_store_conformance!(pushes_in_memory_behind_an_arc, || std::sync::Arc::new(MemoryStore::new()));
 push_store_conformance!(pushes_in_sqlite, || run(SqliteStore::in_memory()).unwrap());
 push_store_conformance!(pushes_in_a_file, file);
+store_conformance!(postgres, postgres);
+push_store_conformance!(pushes_in_postgres, postgres);
+
+/// A database for each test.
+fn postgres() -> Option<PgStore> {
+    let server = common::postgres::shared()?;
+    let database = server.database(&server.new_database());
+    Some(run(PgStore::open(&database)).unwrap())
+}
 
 fn file() -> SqliteStore {
     // A new file for each test, in the folder that is cleared with the build.

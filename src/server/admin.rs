@@ -1,12 +1,12 @@
 //! What an administrator does: requesters, and their users.
 
 use data_encoding::HEXLOWER;
-use sqlx::Row;
 
 use super::error::ServerError;
 use super::{Server, new_id, place};
 use crate::oauth1::Credentials;
 use crate::random;
+use crate::store::{Row, query};
 
 /// A site that may call.
 #[derive(Clone, Debug)]
@@ -58,23 +58,25 @@ impl Server {
     ///
     /// When the database fails.
     pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), ServerError> {
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
-        let id: String = sqlx::query(
-            "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES (?, ?, ?, x'', ?)
-             ON CONFLICT (consumer_key) DO UPDATE SET name = excluded.name, revoked = 0 RETURNING id",
+        let mut transaction = self.database.begin(&format!("requester {}", credentials.key())).await?;
+        let id: String = query(
+            "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (consumer_key) DO UPDATE SET name = excluded.name, revoked = FALSE RETURNING id",
         )
         .bind(new_id())
         .bind(name)
         .bind(credentials.key())
+        // Until it is known for which row it is sealed.
+        .bind(Vec::new())
         .bind(self.now_i64().map_err(|_| "the clock stands before 1970")?)
-        .fetch_one(&mut *transaction)
+        .scalar(&mut transaction)
         .await?
-        .try_get("id")?;
+        .ok_or(sqlx::Error::RowNotFound)?;
         let sealed = self.seal().seal(&place::consumer_secret(&id), credentials.secret().as_bytes())?;
-        sqlx::query("UPDATE requesters SET sealed_secret = ? WHERE id = ?")
+        query("UPDATE requesters SET sealed_secret = $1 WHERE id = $2")
             .bind(sealed)
             .bind(&id)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(())
@@ -86,15 +88,15 @@ impl Server {
     ///
     /// When the database fails.
     pub async fn requesters(&self) -> Result<Vec<Requester>, ServerError> {
-        let rows = sqlx::query("SELECT id, name, consumer_key, revoked FROM requesters ORDER BY name, id")
-            .fetch_all(self.pool())
+        let rows = query("SELECT id, name, consumer_key, revoked FROM requesters ORDER BY name, id")
+            .rows(&self.database)
             .await?;
-        let requester = |row: &sqlx::sqlite::SqliteRow| {
+        let requester = |row: &Row| {
             Ok::<_, sqlx::Error>(Requester {
-                id: row.try_get("id")?,
-                name: row.try_get("name")?,
-                consumer_key: row.try_get("consumer_key")?,
-                revoked: row.try_get("revoked")?,
+                id: row.get("id")?,
+                name: row.get("name")?,
+                consumer_key: row.get("consumer_key")?,
+                revoked: row.get("revoked")?,
             })
         };
         Ok(rows.iter().map(requester).collect::<Result<_, _>>()?)
@@ -106,8 +108,8 @@ impl Server {
     ///
     /// When the database fails.
     pub async fn revoke_requester(&self, consumer_key: &str) -> Result<bool, ServerError> {
-        let revoked = sqlx::query("UPDATE requesters SET revoked = 1 WHERE consumer_key = ?").bind(consumer_key);
-        Ok(revoked.execute(self.pool()).await?.rows_affected() > 0)
+        let revoked = query("UPDATE requesters SET revoked = TRUE WHERE consumer_key = $1").bind(consumer_key);
+        Ok(revoked.execute(&self.database).await? > 0)
     }
 
     /// The users of the requester with this consumer key, by name.
@@ -116,20 +118,20 @@ impl Server {
     ///
     /// When the database fails.
     pub async fn users(&self, consumer_key: &str) -> Result<Vec<UserSummary>, ServerError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT u.id, u.name, u.enabled,
                 (SELECT count(*) FROM pairings p WHERE p.user_id = u.id AND p.state = 'enabled') AS active
-             FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? ORDER BY u.name",
+             FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = $1 ORDER BY u.name",
         )
         .bind(consumer_key)
-        .fetch_all(self.pool())
+        .rows(&self.database)
         .await?;
-        let user = |row: &sqlx::sqlite::SqliteRow| {
+        let user = |row: &Row| {
             Ok::<_, sqlx::Error>(UserSummary {
-                id: row.try_get("id")?,
-                name: row.try_get("name")?,
-                enabled: row.try_get("enabled")?,
-                active_pairings: row.try_get("active")?,
+                id: row.get("id")?,
+                name: row.get("name")?,
+                enabled: row.get("enabled")?,
+                active_pairings: row.get("active")?,
             })
         };
         Ok(rows.iter().map(user).collect::<Result<_, _>>()?)
@@ -154,17 +156,17 @@ impl Server {
     /// When the database fails.
     pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, ServerError> {
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
-        sqlx::query("UPDATE users SET enabled = ? WHERE id = ?").bind(enabled).bind(id).execute(self.pool()).await?;
+        query("UPDATE users SET enabled = $1 WHERE id = $2").bind(enabled).bind(id).execute(&self.database).await?;
         Ok(true)
     }
 
     async fn user_id(&self, consumer_key: &str, name: &str) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT u.id FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = ? AND u.name = ?",
+        query(
+            "SELECT u.id FROM users u JOIN requesters r ON r.id = u.requester_id WHERE r.consumer_key = $1 AND u.name = $2",
         )
         .bind(consumer_key)
         .bind(name)
-        .fetch_optional(self.pool())
+        .scalar(&self.database)
         .await
     }
 }

@@ -1,8 +1,9 @@
 //! Asking a person: a request that waits for the phone, or that a rule of the phone answers.
 
 use super::error::ApiError;
-use super::{REQUEST_LIFETIME, Server, new_id};
+use super::{REQUEST_LIFETIME, Server, new_id, of_user};
 use crate::random::{self, NoRandomness};
+use crate::store::query;
 
 /// How many requests of one user wait at once: more is not a person who logs in.
 const MAX_WAITING: i64 = 5;
@@ -29,16 +30,17 @@ pub(super) struct New<'a> {
 }
 
 impl Server {
-    /// Makes a request, in one statement that counts those that there are.
+    /// Makes a request, in one statement that counts those that there are, while no other one of this user is made.
     pub(super) async fn new_request(&self, new: New<'_>) -> Result<String, ApiError> {
         let (id, now) = (new_id(), self.now_i64()?);
-        let made = sqlx::query(
+        let mut transaction = self.database.begin(&of_user(new.user)).await?;
+        let made = query(
             "INSERT INTO requests (id, user_id, pairing_id, terminal_id, action_id, state, automated, totp_valid, reason,
                 automation_allowed, challenge_required, expires, created, modified, discriminator, number)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15
-             WHERE ?6 <> 'pending' OR (
-                (SELECT count(*) FROM requests WHERE user_id = ?2 AND state = 'pending' AND expires > ?13) < ?16
-                AND (SELECT count(*) FROM requests WHERE user_id = ?2 AND created > ?17) < ?18)",
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15
+             WHERE $6 <> 'pending' OR (
+                (SELECT count(*) FROM requests WHERE user_id = $2 AND state = 'pending' AND expires > $13) < $16
+                AND (SELECT count(*) FROM requests WHERE user_id = $2 AND created > $17) < $18)",
         )
         .bind(&id)
         .bind(new.user)
@@ -58,9 +60,9 @@ impl Server {
         .bind(MAX_WAITING)
         .bind(now.saturating_sub(RECENT))
         .bind(MAX_RECENT)
-        .execute(self.pool())
-        .await?
-        .rows_affected();
+        .execute(&mut transaction)
+        .await?;
+        transaction.commit().await?;
         if made == 0 {
             return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
         }
@@ -68,22 +70,27 @@ impl Server {
     }
 
     pub(super) async fn action_named(&self, requester: &str, name: &str) -> Result<String, ApiError> {
-        let id = sqlx::query_scalar(
-            "INSERT INTO actions (id, requester_id, name, created) VALUES (?, ?, ?, ?)
-             ON CONFLICT (requester_id, name) DO UPDATE SET name = name RETURNING id",
+        // Nearly always it is there, and the row is everybody's: who writes it waits for all others.
+        let known = query("SELECT id FROM actions WHERE requester_id = $1 AND name = $2").bind(requester).bind(name);
+        if let Some(id) = known.scalar(&self.database).await? {
+            return Ok(id);
+        }
+        let id = query(
+            "INSERT INTO actions (id, requester_id, name, created) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (requester_id, name) DO UPDATE SET name = excluded.name RETURNING id",
         );
         let id = id.bind(new_id()).bind(requester).bind(name).bind(self.now_i64()?);
-        id.fetch_all(self.pool()).await?.pop().ok_or(ApiError::NOT_FOUND)
+        id.scalar(&self.database).await?.ok_or(ApiError::NOT_FOUND)
     }
 
     /// What a rule of the user's phone answers by itself.
     async fn automation(&self, pairing: &str, terminal: &str, action: &str) -> Result<Option<bool>, ApiError> {
-        let rule = sqlx::query_scalar(
+        let rule = query(
             "SELECT m.allow FROM automations m JOIN terminals t ON t.id = m.terminal_id
-             WHERE m.pairing_id = ? AND m.terminal_id = ? AND m.action_id = ? AND t.discriminator <> ''
+             WHERE m.pairing_id = $1 AND m.terminal_id = $2 AND m.action_id = $3 AND t.discriminator <> ''
                 AND m.terminal_name = t.name",
         );
-        Ok(rule.bind(pairing).bind(terminal).bind(action).fetch_optional(self.pool()).await?)
+        Ok(rule.bind(pairing).bind(terminal).bind(action).scalar(&self.database).await?)
     }
 }
 
@@ -131,7 +138,7 @@ impl Server {
         }
         new.number = ask.number_matching.then(number).transpose()?;
         let id = self.new_request(new).await?;
-        self.notify(ask.device);
+        self.notify(ask.device).await;
         Ok(id)
     }
 }

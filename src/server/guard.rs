@@ -1,23 +1,13 @@
 //! One-time passwords: the crate's own verifier over this database.
 
-use sqlx::{Row, SqlitePool};
-
 use super::error::ApiError;
 use super::{Server, place};
-use crate::store::{Admission, SqliteStore};
+use crate::store::{Admission, Database, query};
 use crate::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp};
 use crate::{DenyReason, Factor, Otp, UserId, Verdict};
 
 /// The printed codes. Pairings are looked up by the calls themselves, which know more than a user's id.
-pub(super) struct BackupCodes {
-    pool: SqlitePool,
-}
-
-impl BackupCodes {
-    pub(super) fn new(pool: SqlitePool) -> Self {
-        Self { pool }
-    }
-}
+pub(super) struct BackupCodes(pub(super) Database);
 
 impl Pairings for BackupCodes {
     type Error = sqlx::Error;
@@ -27,12 +17,12 @@ impl Pairings for BackupCodes {
     }
 
     async fn redeem_backup_code(&self, user: &UserId, code: &BackupCodeDigest) -> Result<bool, sqlx::Error> {
-        let deleted = sqlx::query("DELETE FROM backup_codes WHERE user_id = ? AND digest = ?")
+        let deleted = query("DELETE FROM backup_codes WHERE user_id = $1 AND digest = $2")
             .bind(user.as_str())
             .bind(&code.as_bytes()[..])
-            .execute(&self.pool)
+            .execute(&self.0)
             .await?;
-        Ok(deleted.rows_affected() > 0)
+        Ok(deleted > 0)
     }
 }
 
@@ -69,7 +59,8 @@ impl Server {
     pub(super) async fn refuse_if_locked(&self, user: &str) -> Result<(), ApiError> {
         let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
         let now = std::time::Duration::from_secs(self.now()?);
-        match SqliteStore::on(self.database.clone()).peek(&user, &self.throttle, now).await? {
+        let peeked = self.guard.peek(&user, &self.throttle, now).await;
+        match peeked.map_err(|error| ApiError::internal(&error))? {
             Admission::Admitted => Ok(()),
             Admission::Throttled { retry_after } => Err(ApiError::too_many(Some(retry_after))),
             Admission::LockedOut => Err(ApiError::too_many(None)),
@@ -77,19 +68,19 @@ impl Server {
     }
 
     async fn enabled_pairings(&self, user: &str, pairing: Option<&str>) -> Result<Vec<Pairing>, ApiError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT p.id, p.sealed_secret FROM pairings p JOIN users u ON u.id = p.user_id
-             WHERE p.user_id = ?1 AND u.enabled AND p.state = 'enabled' AND (?2 IS NULL OR p.id = ?2)
+             WHERE p.user_id = $1 AND u.enabled AND p.state = 'enabled' AND ($2 IS NULL OR p.id = $2)
              ORDER BY p.created, p.id",
         )
         .bind(user)
         .bind(pairing)
-        .fetch_all(self.pool())
+        .rows(&self.database)
         .await?;
         rows.iter()
             .map(|row| {
-                let id: String = row.try_get("id")?;
-                let secret = self.pairing_secret(&id, row.try_get("sealed_secret")?)?;
+                let id: String = row.get("id")?;
+                let secret = self.pairing_secret(&id, &row.get::<Vec<u8>>("sealed_secret")?)?;
                 // Confirmed by the phone that allowed the pairing and was given the secret for that.
                 Ok(Pairing::confirmed(Totp::new(secret)).device(id))
             })

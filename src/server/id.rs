@@ -15,6 +15,8 @@ impl FromRequestParts<Server> for Id {
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, ApiError> {
         // Fails for a path that is no text once it is decoded.
         let path = Path::<String>::from_request_parts(parts, server).await;
-        path.map(|Path(id)| Self(id)).map_err(|_| ApiError::NOT_FOUND)
+        let id = path.map_err(|_| ApiError::NOT_FOUND)?.0;
+        // Not every database can be asked for it.
+        if id.contains('\0') { Err(ApiError::NOT_FOUND) } else { Ok(Self(id)) }
     }
 }

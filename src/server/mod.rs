@@ -29,6 +29,7 @@ mod admin;
 mod ask;
 mod error;
 mod guard;
+mod guard_state;
 mod id;
 mod message;
 mod objects;
@@ -36,6 +37,7 @@ mod pairings;
 mod params;
 mod phone;
 mod phrases;
+mod relay;
 mod requests;
 mod reset;
 mod signed;
@@ -53,7 +55,7 @@ use axum::Router;
 use axum::middleware::map_request;
 use axum::routing::{get, post};
 use http::request::Parts;
-use sqlx::SqlitePool;
+
 use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
@@ -61,11 +63,12 @@ pub use self::admin::{Requester, UserSummary};
 use self::error::ApiError;
 pub use self::error::ServerError;
 use self::guard::BackupCodes;
+use self::guard_state::GuardState;
 pub use self::message::Message;
 use crate::BoxError;
 use crate::oauth1::BaseUri;
 pub use crate::seal::{InvalidSealingKey, SealingKey};
-use crate::store::{Database, SqliteStore, Throttle};
+use crate::store::{Database, Throttle, query};
 use crate::totp::{TotpVerifier, Window};
 
 /// How long a request waits for the phone.
@@ -79,7 +82,8 @@ const LISTENERS: usize = 10_000;
 pub struct Server {
     database: Database,
     shared: Arc<Shared>,
-    verifier: TotpVerifier<BackupCodes, SqliteStore>,
+    guard: GuardState,
+    verifier: TotpVerifier<BackupCodes, GuardState>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     clock_window: Duration,
     messenger: Option<Arc<message::Messenger>>,
@@ -91,6 +95,9 @@ struct Shared {
     public: PublicUrl,
     /// The id of each device for which something has changed.
     events: broadcast::Sender<Arc<str>>,
+    /// What tells this server from others on the same database.
+    #[cfg(feature = "postgres")]
+    instance: String,
     /// How many more phones may listen.
     listeners: Arc<Semaphore>,
 }
@@ -111,9 +118,25 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the address is none, or the database cannot be opened.
+    /// When the address is none, the database cannot be opened, or its secrets are sealed with another key.
     pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
-        Self::on(Database::open(path.as_ref()).await?, key, public_url)
+        Self::with_its_key(Database::open(path.as_ref()).await?, key, public_url).await
+    }
+
+    /// The same on PostgreSQL, which several servers share: with the same key, behind the same address, and with clocks that
+    /// agree. Run [`relay_events`](Self::relay_events) beside the router of each.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none; when the database cannot be reached, is a standby, or has tables of a newer version; or
+    /// when its secrets are sealed with another key.
+    #[cfg(feature = "postgres")]
+    pub async fn open_postgres(
+        database: &crate::store::PgDatabase,
+        key: SealingKey,
+        public_url: &str,
+    ) -> Result<Self, ServerError> {
+        Self::with_its_key(Database::connect(database).await?, key, public_url).await
     }
 
     /// A server whose database, and whose key, end with the process.
@@ -125,21 +148,36 @@ impl Server {
         Self::on(Database::in_memory().await?, SealingKey::generate()?, public_url)
     }
 
+    /// With another key every call would fail, one by one; and what it sealed, nobody else could open.
+    async fn with_its_key(database: Database, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
+        let server = Self::on(database, key, public_url)?;
+        if let Some(row) = query("SELECT id, sealed_secret FROM requesters LIMIT 1").row(&server.database).await? {
+            let (id, sealed): (String, Vec<u8>) = (row.get("id")?, row.get("sealed_secret")?);
+            let opened = server.seal().open(&place::consumer_secret(&id), &sealed);
+            opened.map_err(|_| "the secrets in the database are sealed with another key")?;
+        }
+        Ok(server)
+    }
+
     fn on(database: Database, seal: SealingKey, public_url: &str) -> Result<Self, ServerError> {
         let public = PublicUrl::parse(public_url).ok_or("the public URL is not an http or https address")?;
-        let codes = BackupCodes::new(database.pool.clone());
+        let guard = GuardState::in_database(database.clone());
         // The vendor's servers accepted two steps to either side, and old phones' clocks need it.
-        let verifier = TotpVerifier::new(codes)?.store(SqliteStore::on(database.clone())).window(Window::new(2, 2)?);
+        let verifier =
+            TotpVerifier::new(BackupCodes(database.clone()))?.store(guard.clone()).window(Window::new(2, 2)?);
         let shared = Arc::new(Shared {
             seal,
             public,
             events: broadcast::Sender::new(EVENTS),
+            #[cfg(feature = "postgres")]
+            instance: new_id(),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
         });
         let clock = Arc::new(SystemTime::now);
         Ok(Self {
             database,
             shared,
+            guard,
             verifier,
             clock,
             clock_window: Duration::from_secs(300),
@@ -232,12 +270,8 @@ impl Server {
     ///
     /// When it does not.
     pub async fn ready(&self) -> Result<(), ServerError> {
-        sqlx::query("SELECT 1 FROM requesters LIMIT 1").fetch_optional(self.pool()).await?;
+        query("SELECT id FROM requesters LIMIT 1").rows(&self.database).await?;
         Ok(())
-    }
-
-    fn pool(&self) -> &SqlitePool {
-        &self.database.pool
     }
 
     fn seal(&self) -> &SealingKey {
@@ -245,10 +279,11 @@ impl Server {
     }
 
     async fn consumer_secret(&self, requester: &str) -> Result<zeroize::Zeroizing<String>, ApiError> {
-        let sealed: Vec<u8> = sqlx::query_scalar("SELECT sealed_secret FROM requesters WHERE id = ?")
+        let sealed: Vec<u8> = query("SELECT sealed_secret FROM requesters WHERE id = $1")
             .bind(requester)
-            .fetch_one(self.pool())
-            .await?;
+            .scalar(&self.database)
+            .await?
+            .ok_or(sqlx::Error::RowNotFound)?;
         self.open_consumer_secret(requester, &sealed)
     }
 
@@ -276,14 +311,6 @@ impl Server {
         let ApiPath(path) = parts.extensions.get()?;
         let public = &self.shared.public;
         BaseUri::new(&public.scheme, &public.authority, &format!("{}{path}", public.prefix)).ok()
-    }
-
-    /// Tells a device that something waits for it, or does no longer.
-    fn notify(&self, device: Option<&str>) {
-        if let Some(device) = device {
-            // No phone listening is no error.
-            let _ = self.shared.events.send(device.into());
-        }
     }
 }
 
@@ -324,6 +351,11 @@ impl fmt::Debug for Server {
             .field("clock_window", &self.clock_window)
             .finish_non_exhaustive()
     }
+}
+
+/// What transactions about one user are named, which therefore wait for each other.
+fn of_user(id: &str) -> String {
+    format!("user {id}")
 }
 
 fn new_id() -> String {

@@ -9,13 +9,13 @@ pub(super) struct User {
     pub(super) user_id: String,
     user_name: String,
     pub(super) user_enabled: bool,
-    user_created: String,
-    user_modified: String,
+    user_created: i64,
+    user_modified: i64,
     backup_codes_left: i64,
 }
 
 pub(super) const USER_COLUMNS: &str = "u.id AS user_id, u.name AS user_name, u.enabled AS user_enabled,
-    datetime(u.created, 'unixepoch') AS user_created, datetime(u.modified, 'unixepoch') AS user_modified,
+    u.created AS user_created, u.modified AS user_modified,
     (SELECT count(*) FROM backup_codes b WHERE b.user_id = u.id) AS backup_codes_left";
 
 impl User {
@@ -30,8 +30,8 @@ impl User {
             "toopher_authentication_enabled": self.user_enabled,
             "disable_toopher_auth": !self.user_enabled,
             "number_of_pregenerated_otps_remaining": self.backup_codes_left,
-            "created": self.user_created,
-            "modified": self.user_modified,
+            "created": utc(self.user_created),
+            "modified": utc(self.user_modified),
         })
     }
 }
@@ -42,16 +42,14 @@ pub(super) struct PairingRow {
     pairing_id: String,
     pub(super) device_id: Option<String>,
     pub(super) pairing_state: String,
-    pairing_created: String,
-    pairing_modified: String,
-    pairing_created_seconds: i64,
+    pairing_created: i64,
+    pairing_modified: i64,
     #[sqlx(flatten)]
     pub(super) user: User,
 }
 
 pub(super) const PAIRING_COLUMNS: &str = "p.id AS pairing_id, p.device_id, p.state AS pairing_state,
-    datetime(p.created, 'unixepoch') AS pairing_created, datetime(p.modified, 'unixepoch') AS pairing_modified,
-    p.created AS pairing_created_seconds";
+    p.created AS pairing_created, p.modified AS pairing_modified";
 
 impl PairingRow {
     pub(super) fn id(&self) -> &str {
@@ -67,9 +65,9 @@ impl PairingRow {
             "reason": "",
             "reason_code": 0,
             "totp_length": 6,
-            "created": self.pairing_created,
-            "modified": self.pairing_modified,
-            "created_seconds_since_epoch": self.pairing_created_seconds,
+            "created": utc(self.pairing_created),
+            "modified": utc(self.pairing_modified),
+            "created_seconds_since_epoch": self.pairing_created,
             "user": self.user.json(),
         })
     }
@@ -81,14 +79,14 @@ pub(super) struct TerminalRow {
     terminal_id: String,
     terminal_name: String,
     discriminator: String,
-    terminal_created: String,
-    terminal_modified: String,
+    terminal_created: i64,
+    terminal_modified: i64,
     #[sqlx(flatten)]
     user: User,
 }
 
 pub(super) const TERMINAL_COLUMNS: &str = "t.id AS terminal_id, t.name AS terminal_name, t.discriminator,
-    datetime(t.created, 'unixepoch') AS terminal_created, datetime(t.modified, 'unixepoch') AS terminal_modified";
+    t.created AS terminal_created, t.modified AS terminal_modified";
 
 impl TerminalRow {
     pub(super) fn user_id(&self) -> &str {
@@ -101,8 +99,8 @@ impl TerminalRow {
             "name": self.terminal_name,
             "name_extra": self.discriminator,
             "requester_specified_id": self.discriminator,
-            "created": self.terminal_created,
-            "modified": self.terminal_modified,
+            "created": utc(self.terminal_created),
+            "modified": utc(self.terminal_modified),
             "user": self.user.json(),
         })
     }
@@ -121,9 +119,8 @@ pub(super) struct RequestRow {
     automation_allowed: bool,
     challenge_required: bool,
     number: Option<String>,
-    request_created: String,
-    request_modified: String,
-    request_created_seconds: i64,
+    request_created: i64,
+    request_modified: i64,
     request_expires: i64,
     action_id: String,
     action_name: String,
@@ -132,15 +129,14 @@ pub(super) struct RequestRow {
     pub(super) terminal: TerminalRow,
 }
 
-/// Takes the time as `?1`.
+/// Takes the time as `$1`.
 pub(super) const REQUEST_COLUMNS: &str = "r.id AS request_id,
-    CASE WHEN r.state = 'pending' AND r.expires <= ?1 THEN 'denied' ELSE r.state END AS request_state,
-    CASE WHEN r.state = 'pending' AND r.expires <= ?1 THEN 'The request was not answered in time.' ELSE r.reason END
+    CASE WHEN r.state = 'pending' AND r.expires <= $1 THEN 'denied' ELSE r.state END AS request_state,
+    CASE WHEN r.state = 'pending' AND r.expires <= $1 THEN 'The request was not answered in time.' ELSE r.reason END
         AS reason,
-    r.state = 'pending' AND r.expires <= ?1 AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
+    r.state = 'pending' AND r.expires <= $1 AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
     r.number,
-    datetime(r.created, 'unixepoch') AS request_created, datetime(r.modified, 'unixepoch') AS request_modified,
-    r.created AS request_created_seconds, r.expires AS request_expires, r.pairing_id AS request_pairing_id,
+    r.created AS request_created, r.modified AS request_modified, r.expires AS request_expires, r.pairing_id AS request_pairing_id,
     a.id AS action_id, a.name AS action_name";
 
 impl RequestRow {
@@ -163,9 +159,9 @@ impl RequestRow {
             "totp_valid": self.totp_valid,
             "automation_allowed": self.automation_allowed,
             "challenge_required": self.challenge_required,
-            "created": self.request_created,
-            "modified": self.request_modified,
-            "created_seconds_since_epoch": self.request_created_seconds,
+            "created": utc(self.request_created),
+            "modified": utc(self.request_modified),
+            "created_seconds_since_epoch": self.request_created,
             "terminal": self.terminal.json(),
             "user": self.terminal.user.json(),
             "action": { "id": self.action_id, "name": self.action_name },
@@ -198,8 +194,49 @@ impl RequestRow {
             "automation_allowed": self.automation_allowed && !self.terminal.discriminator.is_empty(),
             "challenge_required": self.challenge_required,
             "number_required": self.number.is_some(),
-            "created": self.request_created_seconds,
+            "created": self.request_created,
             "expires": self.request_expires,
         })
+    }
+}
+
+/// A time as clients of every generation read it: `2026-11-25 09:14:00`, in UTC.
+pub(super) fn utc(seconds: i64) -> String {
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years from March on, so that the leap day is the last one: Hinnant's `civil_from_days`.
+    let since = day + 719_468;
+    let era = since.div_euclid(146_097);
+    let of_era = since.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{date:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn times_are_dates() {
+        // As `date -u -d @…` prints them.
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_799, "2000-02-29 23:59:59"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_111_111_109, "2005-03-18 01:58:29"),
+            (1_709_251_199, "2024-02-29 23:59:59"),
+            (1_735_689_599, "2024-12-31 23:59:59"),
+            (2_147_483_648, "2038-01-19 03:14:08"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (20_000_000_000, "2603-10-11 11:33:20"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
     }
 }

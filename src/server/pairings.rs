@@ -7,7 +7,6 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::header;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 
 use super::error::ApiError;
 use super::id::Id;
@@ -16,6 +15,7 @@ use super::objects::{PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
 use super::signed::Signed;
 use super::{Server, new_id, place};
 use crate::random;
+use crate::store::query;
 use crate::totp::Secret;
 
 /// How long a QR code can be scanned.
@@ -35,11 +35,11 @@ pub(super) fn token() -> Result<String, random::NoRandomness> {
 
 impl Server {
     pub(super) async fn pairing(&self, requester: &str, id: &str) -> Result<Option<PairingRow>, ApiError> {
-        let query = format!(
+        let text = format!(
             "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
-             WHERE u.requester_id = ? AND p.id = ?"
+             WHERE u.requester_id = $1 AND p.id = $2"
         );
-        Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
+        Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
     /// Uses a phrase up, and makes a pairing with the phone that shows it, if one does.
@@ -49,14 +49,12 @@ impl Server {
         phrase: &str,
         from_page: bool,
     ) -> Result<Option<String>, ApiError> {
-        let device: Option<String> = sqlx::query_scalar(
-            "UPDATE phrases SET expires = ?1 WHERE phrase = ?2 AND expires > ?1 RETURNING device_id",
-        )
-        .bind(self.now_i64()?)
-        .bind(super::phrases::normal(phrase))
-        .fetch_all(self.pool())
-        .await?
-        .pop();
+        let device: Option<String> =
+            query("UPDATE phrases SET expires = $1 WHERE phrase = $2 AND expires > $1 RETURNING device_id")
+                .bind(self.now_i64()?)
+                .bind(super::phrases::normal(phrase))
+                .scalar(&self.database)
+                .await?;
         match device {
             None => Ok(None),
             Some(device) => self.new_pairing(user, Some(&device), None, from_page).await.map(Some),
@@ -78,10 +76,10 @@ impl Server {
         let (id, now) = (new_id(), self.now_i64()?);
         let secret = Secret::generate().map_err(|error| ApiError::internal(&error))?;
         let sealed_claim = claim.map(|claim| self.seal().seal(&place::claim(&id), claim.as_bytes())).transpose()?;
-        sqlx::query(
+        query(
             "INSERT INTO pairings (id, user_id, device_id, claim_digest, claim_expires, sealed_claim, state,
                 sealed_secret, created, modified, from_page)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8, ?8, ?9)",
+             VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $8, $9)",
         )
         .bind(&id)
         .bind(user)
@@ -92,9 +90,9 @@ impl Server {
         .bind(self.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
         .bind(now)
         .bind(from_page)
-        .execute(self.pool())
+        .execute(&self.database)
         .await?;
-        self.notify(device);
+        self.notify(device).await;
         Ok(id)
     }
 }
@@ -142,15 +140,15 @@ pub(super) async fn upgrade(State(server): State<Server>, call: Signed) -> Resul
     let secret = secret.map_err(|_| ApiError::bad_request("The secret is not 128 bits or more in hex or base32."))?;
     let user = server.named_user(&call).await?;
     let (id, now) = (new_id(), server.now_i64()?);
-    sqlx::query(
+    query(
         "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
-         VALUES (?1, ?2, 'enabled', ?3, ?4, ?4)",
+         VALUES ($1, $2, 'enabled', $3, $4, $4)",
     )
     .bind(&id)
     .bind(&user.user_id)
     .bind(server.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
     .bind(now)
-    .execute(server.pool())
+    .execute(&server.database)
     .await?;
     server.answer_pairing(&call.requester_id, &id).await
 }
@@ -159,12 +157,10 @@ pub(super) async fn upgrade(State(server): State<Server>, call: Signed) -> Resul
 pub(super) async fn qr(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Response, ApiError> {
     server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
     let sealed: Option<Vec<u8>> =
-        sqlx::query("SELECT sealed_claim FROM pairings WHERE id = ? AND state = 'pending' AND device_id IS NULL")
+        query("SELECT sealed_claim FROM pairings WHERE id = $1 AND state = 'pending' AND device_id IS NULL")
             .bind(&id)
-            .fetch_optional(server.pool())
+            .scalar(&server.database)
             .await?
-            .map(|row| row.try_get("sealed_claim"))
-            .transpose()?
             .flatten();
     let claim = server.seal().open(&place::claim(&id), &sealed.ok_or(ApiError::DECIDED)?)?;
     let claim = std::str::from_utf8(&claim).map_err(|error| ApiError::internal(&error))?;
@@ -182,12 +178,12 @@ pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signe
 pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
     let pairing = server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
     if call.params.flag(&["deactivated"])? == Some(true) {
-        sqlx::query("UPDATE pairings SET state = 'deactivated', modified = ? WHERE id = ?")
+        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
             .bind(server.now_i64()?)
             .bind(&id)
-            .execute(server.pool())
+            .execute(&server.database)
             .await?;
-        server.notify(pairing.device_id.as_deref());
+        server.notify(pairing.device_id.as_deref()).await;
     }
     server.answer_pairing(&call.requester_id, &id).await
 }
@@ -195,11 +191,10 @@ pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signe
 pub(super) async fn of_user(State(server): State<Server>, Id(user): Id, call: Signed) -> Result<Json<Value>, ApiError> {
     let user = server.user(&call.requester_id, &user).await?.ok_or(ApiError::NO_USER)?;
     let deactivated = call.params.flag(&["deactivated"])?;
-    let query = format!(
+    let text = format!(
         "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
-         WHERE p.user_id = ?1 AND (?2 IS NULL OR (p.state = 'deactivated') = ?2) ORDER BY p.created, p.id LIMIT 1000"
+         WHERE p.user_id = $1 AND ($2 IS NULL OR (p.state = 'deactivated') = $2) ORDER BY p.created, p.id LIMIT 1000"
     );
-    let pairings: Vec<PairingRow> =
-        sqlx::query_as(&query).bind(&user.user_id).bind(deactivated).fetch_all(server.pool()).await?;
+    let pairings: Vec<PairingRow> = query(text).bind(&user.user_id).bind(deactivated).all(&server.database).await?;
     Ok(Json(pairings.iter().map(PairingRow::json).collect()))
 }

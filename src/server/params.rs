@@ -37,6 +37,10 @@ impl Params {
             if value.is_empty() || !names.contains(&name.as_str()) || found == Some(value.as_str()) {
                 continue;
             }
+            // No database of text keeps it.
+            if value.contains('\0') {
+                return Err(ApiError::bad_request("A parameter holds a NUL character."));
+            }
             if value.len() > MAX_VALUE {
                 return Err(ApiError::bad_request("A parameter is longer than 512 bytes."));
             }
@@ -94,6 +98,7 @@ mod tests {
         assert_eq!(params.flag(&["off"]).unwrap(), Some(false));
         assert_eq!(params.flag(&["empty"]).unwrap(), None);
         assert!(params.flag(&["odd"]).is_err());
+        assert!(Params::read("a=%00", b"").get(&["a"]).is_err());
         assert!(Params::read(&format!("a={}", "x".repeat(513)), b"").get(&["a"]).is_err());
     }
 }

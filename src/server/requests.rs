@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
-use sqlx::Row;
 
 use super::ask::{Ask, New};
 use super::error::ApiError;
@@ -12,16 +11,17 @@ use super::id::Id;
 use super::objects::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
 use super::signed::Signed;
 use super::{Server, terminals};
+use crate::store::query;
 
 impl Server {
     pub(super) async fn request(&self, requester: &str, id: &str) -> Result<Option<RequestRow>, ApiError> {
-        let query = format!(
+        let text = format!(
             "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM requests r
              JOIN users u ON u.id = r.user_id JOIN terminals t ON t.id = r.terminal_id
-             JOIN actions a ON a.id = r.action_id WHERE u.requester_id = ?2 AND r.id = ?3"
+             JOIN actions a ON a.id = r.action_id WHERE u.requester_id = $2 AND r.id = $3"
         );
-        let row = sqlx::query_as(&query).bind(self.now_i64()?).bind(requester).bind(id);
-        Ok(row.fetch_optional(self.pool()).await?)
+        let row = query(text).bind(self.now_i64()?).bind(requester).bind(id);
+        Ok(row.one(&self.database).await?)
     }
 
     async fn answer_request(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
@@ -37,13 +37,13 @@ impl Server {
         reason: &str,
     ) -> Result<bool, ApiError> {
         let now = self.now_i64()?;
-        let decided = sqlx::query(
-            "UPDATE requests SET state = ?1, totp_valid = ?2, reason = ?3, modified = ?4
-             WHERE id = ?5 AND state = 'pending' AND expires > ?4 AND (?1 <> 'granted' OR pairing_id IN
+        let decided = query(
+            "UPDATE requests SET state = $1, totp_valid = $2, reason = $3, modified = $4
+             WHERE id = $5 AND state = 'pending' AND expires > $4 AND ($1 <> 'granted' OR pairing_id IN
                 (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id WHERE p.state = 'enabled' AND u.enabled))",
         );
         let decided = decided.bind(state).bind(totp_valid).bind(reason).bind(now).bind(id);
-        Ok(decided.execute(self.pool()).await?.rows_affected() > 0)
+        Ok(decided.execute(&self.database).await? > 0)
     }
 
     /// The pairing that a call is about: named by its id, or the user's.
@@ -73,14 +73,14 @@ impl Server {
         if !user.user_enabled {
             return Err(ApiError::USER_DISABLED);
         }
-        let rows = sqlx::query("SELECT id, device_id, state FROM pairings WHERE user_id = ? ORDER BY created DESC, id")
+        let rows = query("SELECT id, device_id, state FROM pairings WHERE user_id = $1 ORDER BY created DESC, id")
             .bind(&user.user_id)
-            .fetch_all(self.pool())
+            .rows(&self.database)
             .await?;
         let (mut enabled, mut deactivated) = (None, false);
         for row in &rows {
-            match row.try_get::<&str, _>("state")? {
-                "enabled" if enabled.is_none() => enabled = Some((row.try_get("id")?, row.try_get("device_id")?)),
+            match row.get::<String>("state")?.as_str() {
+                "enabled" if enabled.is_none() => enabled = Some((row.get("id")?, row.get("device_id")?)),
                 "deactivated" => deactivated = true,
                 _ => {}
             }

@@ -6,7 +6,6 @@ use axum::response::{Html, IntoResponse, Response};
 use form_urlencoded::byte_serialize;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use sqlx::Row;
 use subtle::ConstantTimeEq;
 
 use super::Server;
@@ -16,6 +15,7 @@ use super::message::Message;
 use super::pairings::{digest, token};
 use super::params::Params;
 use super::signed::{Signed, read};
+use crate::store::query;
 
 /// How long a link works.
 const LINK_LIFETIME: i64 = 24 * 60 * 60;
@@ -34,9 +34,9 @@ impl Server {
         }
         let token = token()?;
         let expires = self.now_i64()?.saturating_add(LINK_LIFETIME);
-        sqlx::query(
-            "UPDATE pairings SET reset_digest = ?, reset_expires = ?, reset_question = ?, reset_answer_digest = ?,
-             reset_tries_left = ? WHERE id = ?",
+        query(
+            "UPDATE pairings SET reset_digest = $1, reset_expires = $2, reset_question = $3, reset_answer_digest = $4,
+             reset_tries_left = $5 WHERE id = $6",
         )
         .bind(digest(&token))
         .bind(expires)
@@ -44,7 +44,7 @@ impl Server {
         .bind(answer.map(|answer| self.answer_digest(id, answer)))
         .bind(TRIES)
         .bind(id)
-        .execute(self.pool())
+        .execute(&self.database)
         .await?;
         let token: String = byte_serialize(token.as_bytes()).collect();
         Ok(format!("{}/v1/pairings/{id}/reset?reset_authorization={token}", self.shared.public))
@@ -52,12 +52,12 @@ impl Server {
 
     /// The question of a link that works, if it has one. A link that does not is none.
     async fn reset_question(&self, id: &str, token: &str) -> Result<Option<Option<String>>, ApiError> {
-        let question = sqlx::query_scalar(
-            "SELECT reset_question FROM pairings WHERE id = ? AND reset_digest = ? AND reset_expires > ?
+        let question = query(
+            "SELECT reset_question FROM pairings WHERE id = $1 AND reset_digest = $2 AND reset_expires > $3
                 AND reset_tries_left > 0 AND state <> 'deactivated'",
         );
         let question = question.bind(id).bind(digest(token)).bind(self.now_i64()?);
-        Ok(question.fetch_optional(self.pool()).await?)
+        Ok(question.scalar(&self.database).await?)
     }
 }
 
@@ -114,33 +114,31 @@ pub(super) async fn submit(
         return Ok(html(StatusCode::NOT_FOUND, GONE));
     };
     // Counted before it is looked at, in one statement.
-    let counted = sqlx::query(
+    let counted = query(
         "UPDATE pairings SET reset_tries_left = reset_tries_left - 1
-         WHERE id = ? AND reset_digest = ? AND reset_tries_left > 0 RETURNING reset_answer_digest",
+         WHERE id = $1 AND reset_digest = $2 AND reset_tries_left > 0 RETURNING reset_answer_digest",
     )
     .bind(&id)
     .bind(digest(token))
-    .fetch_all(server.pool())
-    .await?
-    .pop();
+    .scalar::<Option<Vec<u8>>>(&server.database)
+    .await?;
     let Some(counted) = counted else { return Ok(html(StatusCode::NOT_FOUND, GONE)) };
-    if let Some(expected) = counted.try_get::<Option<Vec<u8>>, _>("reset_answer_digest")? {
+    if let Some(expected) = counted {
         let given = server.answer_digest(&id, params.get(&["answer"])?.unwrap_or_default());
         if !bool::from(given.ct_eq(&expected)) {
             return Ok(html(StatusCode::FORBIDDEN, &form(token, question.as_deref(), "That is not the answer.")));
         }
     }
-    let device: Option<Option<String>> = sqlx::query_scalar(
-        "UPDATE pairings SET state = 'deactivated', modified = ?, reset_digest = NULL
-         WHERE id = ? AND reset_digest = ? RETURNING device_id",
+    let device: Option<Option<String>> = query(
+        "UPDATE pairings SET state = 'deactivated', modified = $1, reset_digest = NULL
+         WHERE id = $2 AND reset_digest = $3 RETURNING device_id",
     )
     .bind(server.now_i64()?)
     .bind(&id)
     .bind(digest(token))
-    .fetch_all(server.pool())
-    .await?
-    .pop();
-    server.notify(device.flatten().as_deref());
+    .scalar(&server.database)
+    .await?;
+    server.notify(device.flatten().as_deref()).await;
     Ok(html(StatusCode::OK, "<p>The phone can no longer be used. Pair a new one the next time that you log in.</p>"))
 }
 

@@ -2,13 +2,17 @@
 
 use super::Server;
 use super::error::ServerError;
+use crate::store::query;
 
 /// How long decided requests are kept.
 const KEEP_REQUESTS: i64 = 30 * DAY;
 const DAY: i64 = 24 * 60 * 60;
+/// What servers on one database do one at a time.
+const UPKEEP: &str = "upkeep";
 
 impl Server {
-    /// Removes what is over: nonces, phrases, spent steps, old requests. Call it every few minutes.
+    /// Removes what is over: nonces, phrases, spent steps, old requests. Call it every few minutes. Of several servers on
+    /// one database one does it at a time, and the others leave it to that one.
     ///
     /// # Errors
     ///
@@ -19,30 +23,36 @@ impl Server {
         let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
         for (statement, limit) in [
             // Before the pairings that they point to.
-            ("DELETE FROM web_sessions WHERE expires < ?", now),
+            ("DELETE FROM web_sessions WHERE expires < $1", now),
             // Used and old phrases stay for a day, so that none is dealt to another phone while a person still has it
             // in mind.
-            ("DELETE FROM phrases WHERE expires < ?", now.saturating_sub(DAY)),
-            ("DELETE FROM pairings WHERE state = 'pending' AND modified < ?", now.saturating_sub(DAY)),
+            ("DELETE FROM phrases WHERE expires < $1", now.saturating_sub(DAY)),
+            ("DELETE FROM pairings WHERE state = 'pending' AND modified < $1", now.saturating_sub(DAY)),
             (
-                "DELETE FROM devices WHERE created < ? AND id NOT IN (SELECT device_id FROM phrases)
-                    AND id NOT IN (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)",
+                "DELETE FROM devices WHERE created < $1 AND id IN (SELECT id FROM devices WHERE created < $1
+                    EXCEPT SELECT device_id FROM phrases EXCEPT SELECT device_id FROM pairings)",
                 now.saturating_sub(DAY),
             ),
-            ("DELETE FROM spent_steps WHERE keep_until < ?", now.saturating_mul(1000)),
-            ("DELETE FROM requests WHERE created < ?", now.saturating_sub(KEEP_REQUESTS)),
+            ("DELETE FROM spent_steps WHERE keep_until < $1", now.saturating_mul(1000)),
+            ("DELETE FROM requests WHERE created < $1", now.saturating_sub(KEEP_REQUESTS)),
             (
-                "DELETE FROM terminals WHERE modified < ? AND id NOT IN (SELECT terminal_id FROM requests)
-                    AND id NOT IN (SELECT terminal_id FROM automations)",
+                "DELETE FROM terminals WHERE modified < $1 AND id IN (SELECT id FROM terminals WHERE modified < $1
+                    EXCEPT SELECT terminal_id FROM requests EXCEPT SELECT terminal_id FROM automations)",
                 now.saturating_sub(KEEP_REQUESTS),
             ),
             (
-                "DELETE FROM actions WHERE created < ? AND id NOT IN (SELECT action_id FROM requests)
-                    AND id NOT IN (SELECT action_id FROM automations)",
+                "DELETE FROM actions WHERE created < $1 AND id IN (SELECT id FROM actions WHERE created < $1
+                    EXCEPT SELECT action_id FROM requests EXCEPT SELECT action_id FROM automations)",
                 now.saturating_sub(KEEP_REQUESTS),
             ),
         ] {
-            sqlx::query(statement).bind(limit).execute(self.pool()).await?;
+            let Some(mut transaction) = self.database.begin_chore(UPKEEP).await? else { return Ok(()) };
+            match query(statement).bind(limit).execute(&mut transaction).await {
+                Ok(_) => transaction.commit().await?,
+                // Somebody has begun to use what was to be removed. It is for another time, and the rest is not.
+                Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => transaction.rollback().await?,
+                Err(error) => return Err(error.into()),
+            }
         }
         self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await
     }
@@ -61,12 +71,12 @@ impl Server {
     /// Forgets the nonces of calls signed before `limit`, and never answers such a call again, whatever the clock and
     /// the window become.
     async fn refuse_signed_before(&self, limit: i64) -> Result<(), ServerError> {
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE nonces_forgotten SET before = max(before, ?)")
+        let Some(mut transaction) = self.database.begin_chore(UPKEEP).await? else { return Ok(()) };
+        query("UPDATE nonces_forgotten SET before = $1 WHERE before < $1")
             .bind(limit)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        sqlx::query("DELETE FROM nonces WHERE timestamp < ?").bind(limit).execute(&mut *transaction).await?;
+        query("DELETE FROM nonces WHERE timestamp < $1").bind(limit).execute(&mut transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

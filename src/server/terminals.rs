@@ -8,18 +8,19 @@ use super::error::ApiError;
 use super::id::Id;
 use super::objects::{TERMINAL_COLUMNS, TerminalRow, USER_COLUMNS};
 use super::signed::Signed;
-use super::{Server, new_id};
+use super::{Server, new_id, of_user};
+use crate::store::query;
 
 pub(super) const DISCRIMINATOR: &[&str] =
     &["name_extra", "requester_specified_id", "terminal_name_extra", "requester_specified_terminal_id"];
 
 impl Server {
     async fn terminal(&self, requester: &str, id: &str) -> Result<Option<TerminalRow>, ApiError> {
-        let query = format!(
+        let text = format!(
             "SELECT {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM terminals t JOIN users u ON u.id = t.user_id
-             WHERE u.requester_id = ? AND t.id = ?"
+             WHERE u.requester_id = $1 AND t.id = $2"
         );
-        Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
+        Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
     /// The id of the user's terminal with this discriminator, or with this name where there is no discriminator. It is
@@ -30,29 +31,29 @@ impl Server {
         } else {
             "(user_id, discriminator) WHERE discriminator <> ''"
         };
-        let query = format!(
-            "INSERT INTO terminals (id, user_id, name, discriminator, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+        let text = format!(
+            "INSERT INTO terminals (id, user_id, name, discriminator, created, modified) VALUES ($1, $2, $3, $4, $5, $5)
              ON CONFLICT {target} DO UPDATE SET
-                name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END,
+                name = CASE WHEN excluded.name = '' THEN terminals.name ELSE excluded.name END,
                 modified = excluded.modified
              RETURNING id"
         );
-        let id = sqlx::query_scalar(&query).bind(new_id()).bind(user).bind(name).bind(discriminator);
-        id.bind(self.now_i64()?).fetch_all(self.pool()).await?.pop().ok_or(ApiError::NO_TERMINAL)
+        let id = query(text).bind(new_id()).bind(user).bind(name).bind(discriminator);
+        id.bind(self.now_i64()?).scalar(&self.database).await?.ok_or(ApiError::NO_TERMINAL)
     }
 
     /// The name and the discriminator of the user's terminal with this id.
     pub(super) async fn terminal_of_user(&self, user: &str, id: &str) -> Result<Option<(String, String)>, ApiError> {
-        let terminal = sqlx::query_as("SELECT name, discriminator FROM terminals WHERE user_id = ? AND id = ?");
-        Ok(terminal.bind(user).bind(id).fetch_optional(self.pool()).await?)
+        let terminal = query("SELECT name, discriminator FROM terminals WHERE user_id = $1 AND id = $2");
+        Ok(terminal.bind(user).bind(id).one(&self.database).await?)
     }
 
     pub(super) async fn knows_terminal(&self, user: &str, discriminator: &str) -> Result<bool, ApiError> {
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM terminals WHERE user_id = ? AND discriminator = ? AND name <> ''")
+        let known: Option<String> =
+            query("SELECT id FROM terminals WHERE user_id = $1 AND discriminator = $2 AND name <> ''")
                 .bind(user)
                 .bind(discriminator)
-                .fetch_optional(self.pool())
+                .scalar(&self.database)
                 .await?;
         Ok(known.is_some())
     }
@@ -74,22 +75,22 @@ pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signe
 pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
     let terminal = server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?;
     let Some(discriminator) = call.params.get(DISCRIMINATOR)? else { return Ok(Json(terminal.json())) };
-    let mut transaction = server.pool().begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("DELETE FROM automations WHERE terminal_id = ?").bind(&id).execute(&mut *transaction).await?;
+    let mut transaction = server.database.begin(&of_user(terminal.user_id())).await?;
+    query("DELETE FROM automations WHERE terminal_id = $1").bind(&id).execute(&mut transaction).await?;
     // A terminal that has this discriminator already makes way.
-    sqlx::query(
-        "UPDATE terminals SET discriminator = 'replaced ' || id WHERE discriminator = ?1 AND id <> ?2
-            AND user_id = (SELECT user_id FROM terminals WHERE id = ?2)",
+    query(
+        "UPDATE terminals SET discriminator = 'replaced ' || id WHERE discriminator = $1 AND id <> $2
+            AND user_id = (SELECT user_id FROM terminals WHERE id = $2)",
     )
     .bind(discriminator)
     .bind(&id)
-    .execute(&mut *transaction)
+    .execute(&mut transaction)
     .await?;
-    sqlx::query("UPDATE terminals SET discriminator = ?, modified = ? WHERE id = ?")
+    query("UPDATE terminals SET discriminator = $1, modified = $2 WHERE id = $3")
         .bind(discriminator)
         .bind(server.now_i64()?)
         .bind(&id)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
     transaction.commit().await?;
     Ok(Json(server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?.json()))

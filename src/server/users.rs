@@ -8,31 +8,36 @@ use super::error::{ApiError, ServerError};
 use super::id::Id;
 use super::objects::{USER_COLUMNS, User};
 use super::signed::Signed;
-use super::{Server, new_id};
+use super::{Server, new_id, of_user};
 use crate::UserId;
+use crate::store::query;
 use crate::totp::BackupCode;
 
 const NAME: &[&str] = &["name", "user_name"];
 
 impl Server {
     pub(super) async fn user(&self, requester: &str, id: &str) -> Result<Option<User>, ApiError> {
-        let query = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = ? AND u.id = ?");
-        Ok(sqlx::query_as(&query).bind(requester).bind(id).fetch_optional(self.pool()).await?)
+        let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.id = $2");
+        Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
     /// The user of this name, who is made if there is none: a site names its users and registers nobody.
     pub(super) async fn user_named(&self, requester: &str, name: &str) -> Result<User, ApiError> {
-        let id: String = sqlx::query_scalar(
-            "INSERT INTO users (id, requester_id, name, created, modified) VALUES (?1, ?2, ?3, ?4, ?4)
-             ON CONFLICT (requester_id, name) DO UPDATE SET name = name RETURNING id",
+        let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.name = $2");
+        if let Some(user) = query(text).bind(requester).bind(name).one(&self.database).await? {
+            return Ok(user);
+        }
+        // Somebody else may make the same one now, and there is one nevertheless.
+        let id: String = query(
+            "INSERT INTO users (id, requester_id, name, created, modified) VALUES ($1, $2, $3, $4, $4)
+             ON CONFLICT (requester_id, name) DO UPDATE SET name = excluded.name RETURNING id",
         )
         .bind(new_id())
         .bind(requester)
         .bind(name)
         .bind(self.now_i64()?)
-        .fetch_all(self.pool())
+        .scalar(&self.database)
         .await?
-        .pop()
         .ok_or(ApiError::NO_USER)?;
         self.user(requester, &id).await?.ok_or(ApiError::NO_USER)
     }
@@ -43,12 +48,14 @@ impl Server {
             return self.user_named(&call.requester_id, call.params.require(&["user_name"])?).await;
         };
         if let Some(name) = call.params.get(&["user_name"])? {
-            let renamed =
-                sqlx::query("UPDATE OR IGNORE users SET name = ?1, modified = ?2 WHERE requester_id = ?3 AND id = ?4");
+            let renamed = query("UPDATE users SET name = $1, modified = $2 WHERE requester_id = $3 AND id = $4");
             let renamed = renamed.bind(name).bind(self.now_i64()?).bind(&call.requester_id).bind(id);
-            if renamed.execute(self.pool()).await?.rows_affected() == 0 {
-                // Unknown, or the name is another user's.
-                return Err(ApiError::NO_USER);
+            match renamed.execute(&self.database).await {
+                Ok(0) => return Err(ApiError::NO_USER),
+                Ok(_) => {}
+                // The name is another user's.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(ApiError::NO_USER),
+                Err(error) => return Err(error.into()),
             }
         }
         self.user(&call.requester_id, id).await?.ok_or(ApiError::NO_USER)
@@ -58,21 +65,23 @@ impl Server {
     /// Nothing is left to guess then, and the next pairing must be able to log in: the failures are forgotten.
     pub(super) async fn reset(&self, user: &str) -> Result<(), ServerError> {
         let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
-        let devices: Vec<Option<String>> = sqlx::query_scalar(
-            "UPDATE pairings SET state = 'deactivated', modified = ?, claim_digest = NULL, sealed_claim = NULL
-             WHERE user_id = ? AND state <> 'deactivated' RETURNING device_id",
+        let mut transaction = self.database.begin(&of_user(user)).await?;
+        let devices = query(
+            "UPDATE pairings SET state = 'deactivated', modified = $1, claim_digest = NULL, sealed_claim = NULL
+             WHERE user_id = $2 AND state <> 'deactivated' RETURNING device_id",
         )
         .bind(now)
         .bind(user)
-        .fetch_all(&mut *transaction)
+        .rows(&mut transaction)
         .await?;
-        sqlx::query("DELETE FROM backup_codes WHERE user_id = ?").bind(user).execute(&mut *transaction).await?;
+        query("DELETE FROM backup_codes WHERE user_id = $1").bind(user).execute(&mut transaction).await?;
         transaction.commit().await?;
-        for device in devices {
-            self.notify(device.as_deref());
+        let unlocked = self.verifier.unlock(&UserId::new(user)?).await;
+        for device in &devices {
+            let device: Option<String> = device.get("device_id")?;
+            self.notify(device.as_deref()).await;
         }
-        Ok(self.verifier.unlock(&UserId::new(user)?).await?)
+        Ok(unlocked?)
     }
 }
 
@@ -82,11 +91,11 @@ pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result
 
 pub(super) async fn find(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let name = call.params.get(NAME)?;
-    let query = format!(
-        "SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = ?1 AND (?2 IS NULL OR u.name = ?2)
+    let text = format!(
+        "SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND ($2 IS NULL OR u.name = $2)
          ORDER BY u.name LIMIT 1000"
     );
-    let users: Vec<User> = sqlx::query_as(&query).bind(&call.requester_id).bind(name).fetch_all(server.pool()).await?;
+    let users: Vec<User> = query(text).bind(&call.requester_id).bind(name).all(&server.database).await?;
     Ok(Json(users.iter().map(User::json).collect()))
 }
 
@@ -104,12 +113,12 @@ pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signe
         }
         (enabled, disabled) => enabled.or(disabled.map(|disabled| !disabled)),
     };
-    sqlx::query("UPDATE users SET enabled = coalesce(?, enabled), modified = ? WHERE requester_id = ? AND id = ?")
+    query("UPDATE users SET enabled = coalesce($1, enabled), modified = $2 WHERE requester_id = $3 AND id = $4")
         .bind(enabled)
         .bind(server.now_i64()?)
         .bind(&call.requester_id)
         .bind(&id)
-        .execute(server.pool())
+        .execute(&server.database)
         .await?;
     Ok(Json(server.user(&call.requester_id, &id).await?.ok_or(ApiError::NO_USER)?.json()))
 }
@@ -117,10 +126,10 @@ pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signe
 /// Deactivates all pairings, so that the user must pair again.
 pub(super) async fn reset(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let name = call.params.require(NAME)?;
-    let id: Option<String> = sqlx::query_scalar("SELECT id FROM users WHERE requester_id = ? AND name = ?")
+    let id: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
         .bind(&call.requester_id)
         .bind(name)
-        .fetch_optional(server.pool())
+        .scalar(&server.database)
         .await?;
     server.reset(&id.ok_or(ApiError::NO_USER)?).await.map_err(|error| ApiError::internal(&error))?;
     Ok(Json(json!({})))
@@ -133,10 +142,10 @@ pub(super) async fn activate_next_otp_list(
 ) -> Result<Json<Value>, ApiError> {
     let name = call.params.require(&["user_name"])?;
     let create = call.params.flag(&["create_user_if_needed"])?.unwrap_or(false);
-    let known: Option<String> = sqlx::query_scalar("SELECT id FROM users WHERE requester_id = ? AND name = ?")
+    let known: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
         .bind(&call.requester_id)
         .bind(name)
-        .fetch_optional(server.pool())
+        .scalar(&server.database)
         .await?;
     let id = match known {
         Some(id) => id,
@@ -145,13 +154,13 @@ pub(super) async fn activate_next_otp_list(
     };
     let codes = BackupCode::generate()?;
     let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
-    let mut transaction = server.pool().begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("DELETE FROM backup_codes WHERE user_id = ?").bind(&id).execute(&mut *transaction).await?;
+    let mut transaction = server.database.begin(&of_user(&id)).await?;
+    query("DELETE FROM backup_codes WHERE user_id = $1").bind(&id).execute(&mut transaction).await?;
     for code in &codes {
-        sqlx::query("INSERT INTO backup_codes (user_id, digest) VALUES (?, ?)")
+        query("INSERT INTO backup_codes (user_id, digest) VALUES ($1, $2)")
             .bind(&id)
             .bind(&code.digest(&user).as_bytes()[..])
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
     }
     transaction.commit().await?;

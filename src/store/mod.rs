@@ -2,9 +2,9 @@
 //!
 //! A [`Store`], and a [`PushStore`], has one verb for each guarantee, and each verb is atomic, so a burst of requests in parallel gets
 //! nothing that the same requests in sequence would not. [`MemoryStore`] serves one process, `SqliteStore` those on one
-//! machine, and `RedisStore` those on several. Processes that serve the same users must share one store, or one code
-//! passes once in each of them. A store of one's own must keep what is written at each verb; the suites of the feature
-//! `test-util` try whether it does.
+//! machine, and `PgStore` and `RedisStore` those on several. Processes that serve the same users must share one store, or
+//! one code passes once in each of them. A store of one's own must keep what is written at each verb; the suites of the
+//! feature `test-util` try whether it does.
 
 mod failures;
 mod memory;
@@ -12,7 +12,7 @@ mod push;
 mod pushes;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod throttle;
 
@@ -29,9 +29,13 @@ pub use self::pushes::{OpenPush, Pushes};
 #[cfg(feature = "redis")]
 pub use self::redis::{InvalidPrefix, RedisError, RedisStore};
 #[cfg(feature = "server")]
-pub(crate) use self::sql::Database;
+pub(crate) use self::sql::{Database, Name, Row, query};
+#[cfg(feature = "postgres")]
+pub use self::sql::{PgDatabase, PgStore, Postgres};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::sql::{SqlError, SqlStore};
 #[cfg(feature = "sqlite")]
-pub use self::sql::{SqliteError, SqliteStore};
+pub use self::sql::{Sqlite, SqliteError, SqliteStore};
 #[cfg(feature = "redis")]
 pub(crate) use self::throttle::MAX_IN_A_ROW;
 pub use self::throttle::{InvalidThrottle, Throttle};

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod example;
 pub mod heard;
 pub mod phones;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod resp;

@@ -11,7 +11,7 @@ use super::output;
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let build = ["build", "--quiet", "--features", "server", "--bin", "toopher-server"];
+        let build = ["build", "--quiet", "--features", "server,postgres", "--bin", "toopher-server"];
         assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
         let tests = std::env::current_exe().unwrap();
         tests.parent().unwrap().with_file_name("toopher-server")
@@ -49,7 +49,14 @@ pub struct Running {
 impl Running {
     /// Starts the server and waits until it listens.
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut process = command(folder)
+        Self::start_with(folder, arguments, |_| {})
+    }
+
+    /// The same, with more said to it.
+    pub fn start_with(folder: &Path, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
+        let mut command = command(folder);
+        more(&mut command);
+        let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("RUST_LOG", "info")

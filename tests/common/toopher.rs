@@ -10,17 +10,26 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_toopher::oauth1::{BaseUri, Credentials, sign};
-use tower_toopher::server::Server;
+use tower_toopher::server::{SealingKey, Server};
 use tower_toopher::totp::{Secret, Totp};
 
 use super::Clock;
 
 pub const HOST: &str = "mfa.example.test";
 
-/// A server in memory, whose clock the test sets.
+/// A server whose clock the test sets: in memory, or on PostgreSQL where `TEST_DATABASE` is `postgres`.
 pub async fn server(clock: &Clock) -> Server {
-    let clock = clock.clone();
-    Server::in_memory(&format!("https://{HOST}")).await.unwrap().clock(move || UNIX_EPOCH + clock.now())
+    let (clock, public_url) = (clock.clone(), format!("https://{HOST}"));
+    let server = match std::env::var("TEST_DATABASE").as_deref() {
+        Err(_) => Server::in_memory(&public_url).await,
+        Ok("postgres") => {
+            let postgres = super::postgres::shared().unwrap();
+            let database = postgres.database(&postgres.new_database());
+            Server::open_postgres(&database, SealingKey::generate().unwrap(), &public_url).await
+        }
+        Ok(other) => panic!("TEST_DATABASE={other} is not known"),
+    };
+    server.unwrap().clock(move || UNIX_EPOCH + clock.now())
 }
 
 pub async fn json(response: Response<Body>) -> (u16, Value) {
@@ -112,6 +121,11 @@ impl Phone {
         assert_eq!(status, 200);
         phone.token = device["token"].as_str().unwrap().to_owned();
         phone
+    }
+
+    /// The same phone, as it speaks to another server.
+    pub fn at(&self, app: &Router) -> Self {
+        Self { app: app.clone(), token: self.token.clone(), secret: self.secret.clone() }
     }
 
     pub fn request(&self, method: &str, path: &str, body: String) -> Request<Body> {

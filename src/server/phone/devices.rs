@@ -10,6 +10,7 @@ use super::{Device, body};
 use crate::server::error::ApiError;
 use crate::server::pairings::{digest, token};
 use crate::server::{Server, new_id, phrases};
+use crate::store::query;
 
 /// How many phones are registered at the most without being paired; they are removed after a day.
 const MAX_UNPAIRED: i64 = 10_000;
@@ -30,24 +31,22 @@ pub(super) async fn register(
     registration: Result<Json<Registration>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let name = body(registration)?.name;
-    if name.trim().is_empty() || name.len() > MAX_DEVICE_NAME {
-        return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes."));
+    if name.trim().is_empty() || name.len() > MAX_DEVICE_NAME || name.contains('\0') {
+        return Err(ApiError::bad_request("The name of a device has 1 to 200 bytes, and none of them is NUL."));
     }
     let (id, token) = (new_id(), token()?);
-    // Anybody may register, so what that takes is bounded.
-    let registered = sqlx::query(
-        "INSERT INTO devices (id, name, token_digest, created) SELECT ?, ?, ?, ? WHERE
-            (SELECT count(*) FROM devices WHERE id NOT IN
-                (SELECT device_id FROM pairings WHERE device_id IS NOT NULL)) < ?",
+    // Anybody may register, so what that takes is bounded; by so many and as many more as register at the same moment.
+    let registered = query(
+        "INSERT INTO devices (id, name, token_digest, created) SELECT $1, $2, $3, $4 WHERE
+            (SELECT count(*) FROM devices d WHERE NOT EXISTS (SELECT 1 FROM pairings p WHERE p.device_id = d.id)) < $5",
     )
     .bind(&id)
     .bind(&name)
     .bind(digest(&token))
     .bind(server.now_i64()?)
     .bind(MAX_UNPAIRED)
-    .execute(server.pool())
-    .await?
-    .rows_affected();
+    .execute(&server.database)
+    .await?;
     if registered == 0 {
         return Err(ApiError::too_many(None));
     }
@@ -58,23 +57,28 @@ pub(super) async fn register(
 pub(super) async fn new_phrase(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
     let now = server.now_i64()?;
     let expires = now.saturating_add(PHRASE_LIFETIME);
-    sqlx::query("UPDATE phrases SET expires = ?1 WHERE device_id = ?2 AND expires > ?1")
+    let mut transaction = server.database.begin(&format!("phrases of {}", device.id)).await?;
+    query("UPDATE phrases SET expires = $1 WHERE device_id = $2 AND expires > $1")
         .bind(now)
         .bind(&device.id)
-        .execute(server.pool())
+        .execute(&mut transaction)
         .await?;
     for _ in 0..20 {
         let phrase = phrases::deal()?;
         // One that another phone has shown within a day is taken: a person may still have it in mind.
-        let taken = sqlx::query(
-            "INSERT OR IGNORE INTO phrases (phrase, device_id, expires)
-             SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM phrases WHERE device_id = ?2) < ?4",
+        let taken = query(
+            "INSERT INTO phrases (phrase, device_id, expires)
+             SELECT $1, $2, $3 WHERE (SELECT count(*) FROM phrases WHERE device_id = $2) < $4
+             ON CONFLICT (phrase) DO NOTHING",
         );
         let taken = taken.bind(&phrase).bind(&device.id).bind(expires).bind(MAX_PHRASES);
-        if taken.execute(server.pool()).await?.rows_affected() > 0 {
+        if taken.execute(&mut transaction).await? > 0 {
+            transaction.commit().await?;
             return Ok(Json(json!({ "phrase": phrase, "expires": expires, "qr": qr(&phrase)? })));
         }
     }
+    // The last one is over, also where there is no other.
+    transaction.commit().await?;
     Err(ApiError::too_many(None))
 }
 

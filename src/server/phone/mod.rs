@@ -22,6 +22,7 @@ use http::{HeaderValue, header};
 use super::Server;
 use super::error::ApiError;
 use super::pairings::digest;
+use crate::store::query;
 
 pub(super) use self::page::router as page;
 
@@ -65,9 +66,9 @@ impl FromRequestParts<Server> for Device {
         if !scheme.eq_ignore_ascii_case("Bearer") {
             return Err(ApiError::NO_DEVICE);
         }
-        let id = sqlx::query_scalar("SELECT id FROM devices WHERE token_digest = ?")
+        let id = query("SELECT id FROM devices WHERE token_digest = $1")
             .bind(digest(token.trim()))
-            .fetch_optional(server.pool())
+            .scalar(&server.database)
             .await?;
         id.map(|id| Self { id }).ok_or(ApiError::NO_DEVICE)
     }

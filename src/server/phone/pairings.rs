@@ -6,34 +6,32 @@ use axum::extract::rejection::JsonRejection;
 use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::Row;
 
 use super::{Device, body};
-use crate::server::Server;
 use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::pairings::digest;
+use crate::server::{Server, of_user};
+use crate::store::{Row, query};
 
 /// How long a pairing waits to be allowed.
 const PAIRING_LIFETIME: i64 = 600;
 
 impl Server {
     pub(in crate::server) async fn notify_pairing(&self, pairing: Option<&str>) -> Result<(), ApiError> {
-        let device: Option<Option<String>> = sqlx::query_scalar("SELECT device_id FROM pairings WHERE id = ?")
-            .bind(pairing)
-            .fetch_optional(self.pool())
-            .await?;
-        self.notify(device.flatten().as_deref());
+        let device: Option<Option<String>> =
+            query("SELECT device_id FROM pairings WHERE id = $1").bind(pairing).scalar(&self.database).await?;
+        self.notify(device.flatten().as_deref()).await;
         Ok(())
     }
 
     /// Moves a pairing of this device from one state to another, in one statement; says whether it was there.
     async fn move_pairing(&self, device: &Device, id: &str, from: &str, to: &str) -> Result<bool, ApiError> {
-        let moved = sqlx::query(
-            "UPDATE pairings SET state = ?, modified = ? WHERE id = ? AND device_id = ? AND (state = ? OR ? = 'any')",
+        let moved = query(
+            "UPDATE pairings SET state = $1, modified = $2 WHERE id = $3 AND device_id = $4 AND (state = $5 OR $6 = 'any')",
         );
         let moved = moved.bind(to).bind(self.now_i64()?).bind(id).bind(&device.id).bind(from).bind(from);
-        Ok(moved.execute(self.pool()).await?.rows_affected() > 0)
+        Ok(moved.execute(&self.database).await? > 0)
     }
 }
 
@@ -49,35 +47,34 @@ pub(super) async fn claim(
     claim: Result<Json<Claim>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let now = server.now_i64()?;
-    let id: Option<String> = sqlx::query_scalar(
-        "UPDATE pairings SET device_id = ?1, claim_digest = NULL, sealed_claim = NULL, modified = ?2
-         WHERE claim_digest = ?3 AND claim_expires > ?2 AND device_id IS NULL AND state = 'pending' RETURNING id",
+    let id: Option<String> = query(
+        "UPDATE pairings SET device_id = $1, claim_digest = NULL, sealed_claim = NULL, modified = $2
+         WHERE claim_digest = $3 AND claim_expires > $2 AND device_id IS NULL AND state = 'pending' RETURNING id",
     )
     .bind(&device.id)
     .bind(now)
     .bind(digest(&body(claim)?.claim))
-    .fetch_all(server.pool())
-    .await?
-    .pop();
+    .scalar(&server.database)
+    .await?;
     Ok(Json(json!({ "id": id.ok_or(ApiError::NOT_FOUND)? })))
 }
 
 pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT p.id, p.state, p.created, u.name AS user, r.name AS requester FROM pairings p
          JOIN users u ON u.id = p.user_id JOIN requesters r ON r.id = u.requester_id
-         WHERE p.device_id = ? AND p.state IN ('pending', 'enabled') ORDER BY p.created, p.id",
+         WHERE p.device_id = $1 AND p.state IN ('pending', 'enabled') ORDER BY p.created, p.id",
     )
     .bind(&device.id)
-    .fetch_all(server.pool())
+    .rows(&server.database)
     .await?;
-    let pairing = |row: &sqlx::sqlite::SqliteRow| {
+    let pairing = |row: &Row| {
         Ok::<_, sqlx::Error>(json!({
-            "id": row.try_get::<String, _>("id")?,
-            "pending": row.try_get::<&str, _>("state")? == "pending",
-            "requester": row.try_get::<String, _>("requester")?,
-            "user": row.try_get::<String, _>("user")?,
-            "created": row.try_get::<i64, _>("created")?,
+            "id": row.get::<String>("id")?,
+            "pending": row.get::<String>("state")? == "pending",
+            "requester": row.get::<String>("requester")?,
+            "user": row.get::<String>("user")?,
+            "created": row.get::<i64>("created")?,
         }))
     };
     Ok(Json(rows.iter().map(pairing).collect::<Result<_, _>>()?))
@@ -89,10 +86,14 @@ pub(super) async fn allow_pairing(
     Id(id): Id,
     device: Device,
 ) -> Result<Json<Value>, ApiError> {
-    // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day.
-    let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-        "UPDATE pairings SET state = 'enabled', modified = ?1
-         WHERE id = ?2 AND device_id = ?3 AND state = 'pending' AND modified > ?1 - ?4
+    let user = query("SELECT user_id FROM pairings WHERE id = $1 AND device_id = $2").bind(&id).bind(&device.id);
+    let user: String = user.scalar(&server.database).await?.ok_or(ApiError::NOT_FOUND)?;
+    let mut transaction = server.database.begin(&of_user(&user)).await?;
+    // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day. Of two
+    // that are allowed at once there is one first.
+    let sealed: Option<Vec<u8>> = query(
+        "UPDATE pairings SET state = 'enabled', modified = $1
+         WHERE id = $2 AND device_id = $3 AND state = 'pending' AND modified > $1 - $4
             AND (NOT from_page OR NOT EXISTS
                 (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))
          RETURNING sealed_secret",
@@ -101,9 +102,9 @@ pub(super) async fn allow_pairing(
     .bind(&id)
     .bind(&device.id)
     .bind(PAIRING_LIFETIME)
-    .fetch_all(server.pool())
-    .await?
-    .pop();
+    .scalar(&mut transaction)
+    .await?;
+    transaction.commit().await?;
     let secret = server.pairing_secret(&id, &sealed.ok_or(ApiError::NOT_FOUND)?)?;
     Ok(Json(json!({
         "id": id,

@@ -5,16 +5,16 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::Row;
 
 use super::{Device, body};
 use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::objects::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
-use crate::server::{Server, new_id};
+use crate::server::{Server, new_id, of_user};
+use crate::store::{Row, query};
 
 /// An answer that allows, without the number that it needs. One that is missing is wrong.
-const WRONG: &str = "(?1 = 'granted' AND number IS NOT NULL AND number IS NOT ?6)";
+const WRONG: &str = "($1 = 'granted' AND number IS NOT NULL AND number IS DISTINCT FROM $6)";
 
 /// What waits for this device.
 pub(super) async fn requests(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
@@ -24,18 +24,16 @@ pub(super) async fn requests(State(server): State<Server>, device: Device) -> Re
 impl Server {
     /// The requests that wait for a device, or the one of this id.
     async fn waiting(&self, device: &Device, id: Option<&str>) -> Result<Vec<(RequestRow, String)>, ApiError> {
-        let query = format!(
+        let text = format!(
             "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS}, q.name AS requester FROM requests r
              JOIN users u ON u.id = r.user_id JOIN requesters q ON q.id = u.requester_id
              JOIN terminals t ON t.id = r.terminal_id JOIN actions a ON a.id = r.action_id
              JOIN pairings p ON p.id = r.pairing_id
-             WHERE p.device_id = ?2 AND p.state = 'enabled' AND u.enabled AND r.state = 'pending' AND r.expires > ?1
-                AND (?3 IS NULL OR r.id = ?3) ORDER BY r.created, r.id LIMIT 100"
+             WHERE p.device_id = $2 AND p.state = 'enabled' AND u.enabled AND r.state = 'pending' AND r.expires > $1
+                AND ($3 IS NULL OR r.id = $3) ORDER BY r.created, r.id LIMIT 100"
         );
-        let rows = sqlx::query(&query).bind(self.now_i64()?).bind(&device.id).bind(id).fetch_all(self.pool()).await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            Ok::<_, sqlx::Error>((<RequestRow as sqlx::FromRow<'_, _>>::from_row(row)?, row.try_get("requester")?))
-        };
+        let rows = query(text).bind(self.now_i64()?).bind(&device.id).bind(id).rows(&self.database).await?;
+        let read = |row: &Row| Ok::<_, sqlx::Error>((row.read()?, row.get("requester")?));
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
@@ -53,28 +51,32 @@ impl Server {
         }
         let state = if allow { "granted" } else { "denied" };
         let reason = if allow { "" } else { "The request was denied on the phone." };
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await?;
+        // A rule must not be made for a terminal that has just become another one.
+        let mut transaction = self.database.begin(&of_user(request.terminal.user_id())).await?;
         // Whose it is, that the pairing is still good, and that the number is right, is part of the statement that
         // decides. A wrong number decides, too: guesses at two digits must not go on until one is right.
         let statement = format!(
-            "UPDATE requests SET modified = ?3, state = CASE WHEN {WRONG} THEN 'denied' ELSE ?1 END,
-                reason = CASE WHEN {WRONG} THEN 'The number was wrong.' ELSE ?2 END
-             WHERE id = ?4 AND state = 'pending' AND expires > ?3 AND pairing_id IN
+            "UPDATE requests SET modified = $3, state = CASE WHEN {WRONG} THEN 'denied' ELSE $1 END,
+                reason = CASE WHEN {WRONG} THEN 'The number was wrong.' ELSE $2 END
+             WHERE id = $4 AND state = 'pending' AND expires > $3 AND pairing_id IN
                 (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
-                 WHERE p.device_id = ?5 AND p.state = 'enabled' AND u.enabled) RETURNING state, reason"
+                 WHERE p.device_id = $5 AND p.state = 'enabled' AND u.enabled) RETURNING state, reason"
         );
-        let decided = sqlx::query_as::<_, (String, String)>(&statement);
+        let decided = query(statement);
         let decided = decided.bind(state).bind(reason).bind(now).bind(id).bind(&device.id).bind(number);
-        let decided = decided.fetch_all(&mut *transaction).await?.pop();
-        let (decided, reason) = decided.ok_or(ApiError::DECIDED)?;
+        let Some(decided) = decided.one::<(String, String)>(&mut transaction).await? else {
+            transaction.rollback().await?;
+            return Err(ApiError::DECIDED);
+        };
+        let (decided, reason) = decided;
         // A rule is what a person meant to say. Only for a terminal that is told apart by more than its name, which
         // anybody can guess, and only if that is still what it was when the request was made.
         let mut automated = 0;
         if answer.automate && decided == state {
-            automated = sqlx::query(
+            automated = query(
                 "INSERT INTO automations (id, pairing_id, terminal_id, action_id, terminal_name, allow, created)
-                 SELECT ?1, r.pairing_id, r.terminal_id, r.action_id, t.name, ?2, ?3 FROM requests r
-                 JOIN terminals t ON t.id = r.terminal_id WHERE r.id = ?4 AND r.automation_allowed
+                 SELECT $1, r.pairing_id, r.terminal_id, r.action_id, t.name, $2, $3 FROM requests r
+                 JOIN terminals t ON t.id = r.terminal_id WHERE r.id = $4 AND r.automation_allowed
                     AND t.discriminator = r.discriminator AND t.discriminator <> ''
                  ON CONFLICT (pairing_id, terminal_id, action_id)
                     DO UPDATE SET allow = excluded.allow, terminal_name = excluded.terminal_name",
@@ -83,12 +85,11 @@ impl Server {
             .bind(allow)
             .bind(now)
             .bind(id)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+            .execute(&mut transaction)
+            .await?;
         }
         transaction.commit().await?;
-        self.notify(Some(&device.id));
+        self.notify(Some(&device.id)).await;
         Ok(Json(json!({
             "id": id,
             "granted": decided == "granted",

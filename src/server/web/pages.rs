@@ -7,7 +7,9 @@ use super::payload::Payload;
 use super::session::Session;
 use crate::server::Server;
 use crate::server::error::ApiError;
+use crate::server::objects::utc;
 use crate::server::reset::escaped;
+use crate::store::query;
 
 const SCRIPT: &str = include_str!("frame.js");
 const STYLE: &str = include_str!("frame.css");
@@ -131,17 +133,16 @@ async fn authenticate(
 }
 
 async fn manage(server: &Server, session: &Session, reply: Reply<'_>) -> Result<Page, ApiError> {
-    let pairings: Vec<(String, String)> = sqlx::query_as(
-        "SELECT id, datetime(created, 'unixepoch') FROM pairings WHERE user_id = ? AND state = 'enabled' ORDER BY created",
-    )
-    .bind(&session.user_id)
-    .fetch_all(server.pool())
-    .await?;
+    let pairings: Vec<(String, i64)> =
+        query("SELECT id, created FROM pairings WHERE user_id = $1 AND state = 'enabled' ORDER BY created")
+            .bind(&session.user_id)
+            .all(&server.database)
+            .await?;
     let forms: String = pairings
         .iter()
         .map(|(id, created)| {
             let hidden = format!("<input type=\"hidden\" name=\"pairing\" value=\"{}\">", escaped(id));
-            let paired = format!("<h2>Paired on {} UTC</h2>", escaped(created));
+            let paired = format!("<h2>Paired on {} UTC</h2>", utc(*created));
             let message = if id == reply.pairing { reply.message } else { "" };
             paired + &otp_form("remove", "To remove it, type the code that it shows", "Remove", &hidden, message)
         })

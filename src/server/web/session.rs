@@ -1,6 +1,6 @@
 //! One page of one user, from its opening to its end.
 
-use sqlx::{FromRow, Row};
+use sqlx::FromRow;
 
 use crate::server::Server;
 use crate::server::ask::Ask;
@@ -9,6 +9,7 @@ use crate::server::guard::OtpCheck;
 use crate::server::objects::PairingRow;
 use crate::server::pairings::{digest, token};
 use crate::server::params::Params;
+use crate::store::query;
 
 /// How long a page can be used.
 const LIFETIME: i64 = 600;
@@ -54,10 +55,10 @@ impl Session {
         let Opening { requester, params, terminal_name, discriminator, origin, kind, first_protocol } = *opening;
         let user = server.user_named(requester, params.require(&["username"])?).await?;
         let token = token()?;
-        sqlx::query(
+        query(
             "INSERT INTO web_sessions (token_digest, user_id, kind, first_protocol, inline_pairing, session_token,
                 requester_metadata, action_name, automation_allowed, challenge_required, terminal_name, discriminator,
-                origin, expires, number_matching) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                origin, expires, number_matching) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
         .bind(digest(&token))
         .bind(&user.user_id)
@@ -74,33 +75,33 @@ impl Session {
         .bind(origin)
         .bind(server.now_i64()?.saturating_add(LIFETIME))
         .bind(params.flag(&["number_matching"])?.unwrap_or(true))
-        .execute(server.pool())
+        .execute(&server.database)
         .await?;
         Ok(token)
     }
 
     pub(super) async fn find(server: &Server, token: &str) -> Result<Option<Self>, ApiError> {
-        let session: Option<Self> = sqlx::query_as(
+        let session: Option<Self> = query(
             "SELECT w.*, r.id AS requester_id, r.name AS requester_name, u.name AS user_name FROM web_sessions w
              JOIN users u ON u.id = w.user_id JOIN requesters r ON r.id = u.requester_id
-             WHERE w.token_digest = ? AND w.expires > ? AND r.revoked = 0",
+             WHERE w.token_digest = $1 AND w.expires > $2 AND NOT r.revoked",
         )
         .bind(digest(token))
         .bind(server.now_i64()?)
-        .fetch_optional(server.pool())
+        .one(&server.database)
         .await?;
         Ok(session.map(|session| Self { token: token.to_owned(), ..session }))
     }
 
     /// The user's newest pairing that is not over.
     pub(super) async fn pairing(&self, server: &Server) -> Result<Option<PairingRow>, ApiError> {
-        let id: Option<String> = sqlx::query_scalar(
-            "SELECT id FROM pairings WHERE user_id = ? AND (state = 'enabled' OR id = ?)
+        let id: Option<String> = query(
+            "SELECT id FROM pairings WHERE user_id = $1 AND (state = 'enabled' OR id = $2)
              ORDER BY state = 'enabled' DESC, created DESC, id LIMIT 1",
         )
         .bind(&self.user_id)
         .bind(&self.pairing_id)
-        .fetch_optional(server.pool())
+        .scalar(&server.database)
         .await?;
         match id {
             None => Ok(None),
@@ -127,18 +128,17 @@ impl Session {
         };
         let id = server.ask(&ask).await?;
         // Of two that load the page at once, one's request is the page's; the other's is taken back.
-        let mine = sqlx::query("UPDATE web_sessions SET request_id = ? WHERE token_digest = ? AND request_id IS NULL")
+        let mine = query("UPDATE web_sessions SET request_id = $1 WHERE token_digest = $2 AND request_id IS NULL")
             .bind(&id)
             .bind(digest(&self.token))
-            .execute(server.pool())
-            .await?
-            .rows_affected();
+            .execute(&server.database)
+            .await?;
         if mine > 0 {
             return Ok(id);
         }
         server.decide(&id, "cancelled", false, "").await?;
-        let first = sqlx::query("SELECT request_id FROM web_sessions WHERE token_digest = ?").bind(digest(&self.token));
-        Ok(first.fetch_one(server.pool()).await?.try_get("request_id")?)
+        let first = query("SELECT request_id FROM web_sessions WHERE token_digest = $1").bind(digest(&self.token));
+        first.scalar(&server.database).await?.ok_or(ApiError::OVER)
     }
 
     /// Does what a form asks for. A sentence says why it did not.
@@ -180,12 +180,12 @@ impl Session {
                 match server.check_otp(&self.user_id, Some(id), field("otp")?).await? {
                     OtpCheck::Wrong(_) => Ok(Some(WRONG)),
                     OtpCheck::Right => {
-                        sqlx::query("UPDATE pairings SET state = 'deactivated', modified = ? WHERE id = ?")
+                        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
                             .bind(server.now_i64()?)
                             .bind(id)
-                            .execute(server.pool())
+                            .execute(&server.database)
                             .await?;
-                        server.notify(known.and_then(|pairing| pairing.device_id).as_deref());
+                        server.notify(known.and_then(|pairing| pairing.device_id).as_deref()).await;
                         Ok(None)
                     }
                 }
@@ -196,14 +196,13 @@ impl Session {
 
     /// When the outcome of this page was signed first, which is now if it never was.
     pub(super) async fn signed_at(&self, server: &Server) -> Result<i64, ApiError> {
-        let signed: Vec<i64> = sqlx::query_scalar(
-            "UPDATE web_sessions SET signed = coalesce(signed, ?) WHERE token_digest = ? RETURNING signed",
-        )
-        .bind(server.now_i64()?)
-        .bind(digest(&self.token))
-        .fetch_all(server.pool())
-        .await?;
-        signed.first().copied().ok_or(ApiError::NOT_FOUND)
+        let signed =
+            query("UPDATE web_sessions SET signed = coalesce(signed, $1) WHERE token_digest = $2 RETURNING signed")
+                .bind(server.now_i64()?)
+                .bind(digest(&self.token))
+                .scalar(&server.database)
+                .await?;
+        signed.ok_or(ApiError::NOT_FOUND)
     }
 
     /// Pairs with the phone that shows the phrase, unless the user has one: the page knows only the first factor.
@@ -213,19 +212,19 @@ impl Session {
             return Ok(None);
         }
         // Counted before it is looked at: phrases of strangers can be guessed.
-        let counted = sqlx::query(
-            "UPDATE web_sessions SET phrases_left = phrases_left - 1 WHERE token_digest = ? AND phrases_left > 0",
+        let counted = query(
+            "UPDATE web_sessions SET phrases_left = phrases_left - 1 WHERE token_digest = $1 AND phrases_left > 0",
         );
-        if counted.bind(digest(&self.token)).execute(server.pool()).await?.rows_affected() == 0 {
+        if counted.bind(digest(&self.token)).execute(&server.database).await? == 0 {
             return Ok(Some("Too many attempts. Go back, and start again."));
         }
         let Some(id) = server.pair_by_phrase(&self.user_id, phrase, true).await? else {
             return Ok(Some("No phone shows these words. They change every few minutes."));
         };
-        sqlx::query("UPDATE web_sessions SET pairing_id = ? WHERE token_digest = ?")
+        query("UPDATE web_sessions SET pairing_id = $1 WHERE token_digest = $2")
             .bind(id)
             .bind(digest(&self.token))
-            .execute(server.pool())
+            .execute(&server.database)
             .await?;
         Ok(None)
     }

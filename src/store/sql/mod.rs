@@ -1,93 +1,90 @@
+mod database;
+mod kinds;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod pushes;
+mod query;
+mod transaction;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqliteConnection, SqliteExecutor, SqlitePool};
-
+pub(crate) use self::database::Database;
+#[cfg(feature = "postgres")]
+pub use self::kinds::{PgStore, Postgres};
+#[cfg(feature = "sqlite")]
+pub use self::kinds::{Sqlite, SqliteError, SqliteStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgDatabase;
+use self::query::On;
+pub(crate) use self::query::{Name, Row, query};
+use self::transaction::Transaction;
 use super::{Admission, Failures, Spend, Store, Throttle};
 use crate::UserId;
 
-/// How long a transaction waits for the lock of another one. Another process may hold it.
-const BUSY: Duration = Duration::from_secs(5);
-/// How long a verb waits for a connection. Longer than a transaction that waits its whole time for the lock.
-const ACQUIRE: Duration = Duration::from_secs(10);
-
-/// Keeps failures, spent steps and pushes in SQLite: over restarts, and for every process that opens the same file.
+/// Keeps failures, spent steps and pushes in a database: [`SqliteStore`] or [`PgStore`].
 ///
-/// Each verb is one transaction that is written to the disk before it is answered. It waits for a connection for 10 seconds
-/// at the most, and 5 for the lock of another process, and fails after that. Spent steps that are over are
-/// removed as others are written.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_toopher::store::{SqliteStore, Store, Throttle};
-/// use tower_toopher::UserId;
-/// use std::time::Duration;
-///
-/// let store = SqliteStore::in_memory().await?;
-/// let alice = UserId::new("alice")?;
-/// store.count_attempt(&alice, &Throttle::default(), Duration::from_secs(1_111_111_109)).await?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct SqliteStore {
+/// Each verb is one transaction that is on the disk before it is answered. Verbs of one user wait for each other, and
+/// those of others do not (in SQLite, they do).
+pub struct SqlStore<D> {
     database: Database,
+    kind: PhantomData<fn() -> D>,
 }
 
-/// An open database, with all tables.
-#[derive(Clone, Debug)]
-pub(crate) struct Database {
-    pub(crate) pool: SqlitePool,
-    /// One in memory lasts as long as a connection to it. The pool's own may end, as with a dropped request.
-    _keeper: Option<Arc<Mutex<SqliteConnection>>>,
-}
-
-impl SqliteStore {
-    /// Opens the database at `path`, and makes it if there is none.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be opened, or has been made by a newer version.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
-        Database::open(path.as_ref()).await.map(Self::on).map_err(SqliteError)
-    }
-
-    /// A database that ends with the process.
-    ///
-    /// # Errors
-    ///
-    /// When SQLite fails.
-    pub async fn in_memory() -> Result<Self, SqliteError> {
-        Database::in_memory().await.map(Self::on).map_err(SqliteError)
-    }
-
+impl<D> SqlStore<D> {
     pub(crate) fn on(database: Database) -> Self {
-        Self { database }
+        Self { database, kind: PhantomData }
     }
 
-    /// Reads the failures of `user`, changes them, and writes them, in one transaction.
-    async fn change<T>(&self, user: &UserId, change: impl FnOnce(&mut Failures) -> T) -> Result<T, sqlx::Error> {
-        // Takes the write lock at once: what is read here is what is written upon.
-        let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let mut failures = failures(&mut *transaction, user).await?;
-        let outcome = change(&mut failures);
-        sqlx::query(
-            "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES (?, ?, ?, ?, ?)
+    /// Removes the records of spent steps that are over, and says how many there were. Call it every few minutes.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn remove_what_is_over(&self, now: Duration) -> Result<u64, SqlError> {
+        let removed = query("DELETE FROM spent_steps WHERE keep_until < $1").bind(from_millis_floor(now));
+        removed.execute(&self.database).await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: sqlx::Error) -> SqlError {
+        SqlError::new(self.database.kind(), error)
+    }
+
+    /// A transaction that no other verb of this user is in.
+    async fn begin(&self, user: &UserId) -> Result<Transaction, sqlx::Error> {
+        self.database.begin(&format!("guard of {}", user.as_str())).await
+    }
+
+    /// Reads the failures of `user`, changes them, and writes them, in one transaction. Where there is nothing to change,
+    /// nothing is locked: a flood of attempts that are refused waits for nobody, and nobody for it.
+    async fn change<T>(&self, user: &UserId, change: impl Fn(&mut Failures) -> T) -> Result<T, sqlx::Error> {
+        let before = failures(&self.database, user).await?;
+        let mut after = before;
+        let outcome = change(&mut after);
+        if after == before {
+            return Ok(outcome);
+        }
+        let mut transaction = self.begin(user).await?;
+        // Read anew: what was read without a lock may have changed.
+        let before = failures(&mut transaction, user).await?;
+        let mut after = before;
+        let outcome = change(&mut after);
+        if after == before {
+            transaction.rollback().await?;
+            return Ok(outcome);
+        }
+        query(
+            "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, locked_out = excluded.locked_out,
                 last = excluded.last, until = excluded.until",
         )
-        .bind(user.as_str())
-        .bind(failures.count)
-        .bind(failures.locked_out)
-        .bind(millis(failures.last))
-        .bind(millis(failures.until))
-        .execute(&mut *transaction)
+        .bind(Name(user.as_str()))
+        .bind(i64::from(after.count))
+        .bind(after.locked_out)
+        .bind(millis(after.last))
+        .bind(millis(after.until))
+        .execute(&mut transaction)
         .await?;
         transaction.commit().await?;
         Ok(outcome)
@@ -95,13 +92,9 @@ impl SqliteStore {
 
     /// What an attempt would be told now. Nothing is counted.
     #[cfg(feature = "server")]
-    pub(crate) async fn peek(
-        &self,
-        user: &UserId,
-        throttle: &Throttle,
-        now: Duration,
-    ) -> Result<Admission, sqlx::Error> {
-        Ok(failures(&self.database.pool, user).await?.attempt(throttle, now))
+    pub(crate) async fn peek(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, SqlError> {
+        let failures = failures(&self.database, user).await;
+        failures.map(|mut failures| failures.attempt(throttle, now)).map_err(|error| self.error(error))
     }
 
     async fn spend(
@@ -112,39 +105,47 @@ impl SqliteStore {
         keep_until: Duration,
         now: Duration,
     ) -> Result<Spend, sqlx::Error> {
-        let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let written = sqlx::query(
-            "INSERT INTO spent_steps (user_name, device, step, keep_until) VALUES (?1, ?2, ?3, ?4)
+        let mut transaction = self.begin(user).await?;
+        let written = query(
+            "INSERT INTO spent_steps (user_name, device, step, keep_until) VALUES ($1, $2, $3, $4)
              ON CONFLICT (user_name, device) DO UPDATE SET step = excluded.step,
-                keep_until = max(excluded.keep_until, spent_steps.keep_until)
-             WHERE spent_steps.step < excluded.step OR spent_steps.keep_until <= ?5",
+                keep_until = CASE WHEN excluded.keep_until > spent_steps.keep_until THEN excluded.keep_until
+                    ELSE spent_steps.keep_until END
+             WHERE spent_steps.step < excluded.step OR spent_steps.keep_until <= $5",
         )
-        .bind(user.as_str())
-        .bind(device)
+        .bind(Name(user.as_str()))
+        .bind(Name(device))
         .bind(ordered(step))
         .bind(millis(keep_until))
         .bind(millis(now))
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
+        .execute(&mut transaction)
+        .await?;
         if written == 0 {
+            transaction.rollback().await?;
             return Ok(Spend::Replayed);
         }
-        sqlx::query("DELETE FROM failures WHERE user_name = ?").bind(user.as_str()).execute(&mut *transaction).await?;
+        forget(&mut transaction, user, "DELETE FROM failures WHERE user_name = $1").await?;
         transaction.commit().await?;
         Ok(Spend::Fresh)
     }
+
+    /// Waits for the verbs of this user that are under way, since one of them might write what it has read before.
+    async fn clear(&self, user: &UserId, statement: &'static str) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin(user).await?;
+        forget(&mut transaction, user, statement).await?;
+        transaction.commit().await
+    }
 }
 
-impl Store for SqliteStore {
-    type Error = SqliteError;
+impl<D: 'static> Store for SqlStore<D> {
+    type Error = SqlError;
 
-    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, SqliteError> {
-        self.change(user, |failures| failures.attempt(throttle, now)).await.map_err(SqliteError)
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, SqlError> {
+        self.change(user, |failures| failures.attempt(throttle, now)).await.map_err(|error| self.error(error))
     }
 
-    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), SqliteError> {
-        self.change(user, |failures| failures.take_back(throttle)).await.map_err(SqliteError)
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), SqlError> {
+        self.change(user, |failures| failures.take_back(throttle)).await.map_err(|error| self.error(error))
     }
 
     async fn spend_step(
@@ -154,76 +155,80 @@ impl Store for SqliteStore {
         step: u64,
         keep_until: Duration,
         now: Duration,
-    ) -> Result<Spend, SqliteError> {
-        self.spend(user, device, step, keep_until, now).await.map_err(SqliteError)
+    ) -> Result<Spend, SqlError> {
+        self.spend(user, device, step, keep_until, now).await.map_err(|error| self.error(error))
     }
 
-    async fn clear_failures(&self, user: &UserId) -> Result<(), SqliteError> {
-        let cleared = sqlx::query("DELETE FROM failures WHERE user_name = ?").bind(user.as_str());
-        cleared.execute(&self.database.pool).await.map(drop).map_err(SqliteError)
+    async fn clear_failures(&self, user: &UserId) -> Result<(), SqlError> {
+        let cleared = self.clear(user, "DELETE FROM failures WHERE user_name = $1");
+        cleared.await.map_err(|error| self.error(error))
     }
 }
 
-/// Why a [`SqliteStore`] could not tell, or could not be opened.
-#[derive(Debug)]
-pub struct SqliteError(sqlx::Error);
+impl<D> Clone for SqlStore<D> {
+    fn clone(&self) -> Self {
+        Self::on(self.database.clone())
+    }
+}
 
-impl fmt::Display for SqliteError {
+impl<D> fmt::Debug for SqlStore<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SQLite: {}", self.0)
+        f.debug_struct("SqlStore").field("database", &self.database.kind()).finish_non_exhaustive()
     }
 }
 
-impl std::error::Error for SqliteError {
+/// Why a [`SqlStore`] could not tell, or could not be opened.
+#[derive(Debug)]
+pub struct SqlError {
+    database: &'static str,
+    cause: sqlx::Error,
+}
+
+impl SqlError {
+    pub(crate) fn new(database: &'static str, cause: sqlx::Error) -> Self {
+        Self { database, cause }
+    }
+}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.database, self.cause)
+    }
+}
+
+impl std::error::Error for SqlError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        self.cause.source()
     }
 }
 
-async fn failures(executor: impl SqliteExecutor<'_>, user: &UserId) -> Result<Failures, sqlx::Error> {
-    let row = sqlx::query("SELECT count, locked_out, last, until FROM failures WHERE user_name = ?");
-    let row = row.bind(user.as_str()).fetch_optional(executor).await?;
-    let Some(row) = row else { return Ok(Failures::default()) };
+async fn failures<'a>(on: impl Into<On<'a>>, user: &UserId) -> Result<Failures, sqlx::Error> {
+    let row = query("SELECT count, locked_out, last, until FROM failures WHERE user_name = $1");
+    let Some(row) = row.bind(Name(user.as_str())).row(on).await? else { return Ok(Failures::default()) };
     Ok(Failures {
-        count: row.try_get("count")?,
-        locked_out: row.try_get("locked_out")?,
-        last: from_millis(row.try_get("last")?),
-        until: from_millis(row.try_get("until")?),
+        count: count(&row, "count")?,
+        locked_out: row.get("locked_out")?,
+        last: from_millis(row.get("last")?),
+        until: from_millis(row.get("until")?),
     })
 }
 
-impl Database {
-    /// Opens a file for several connections. A commit is on the disk when it returns, whatever ends the process.
-    pub(crate) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).connect_with(options).await?;
-        Self::migrated(pool, None).await
-    }
+async fn forget(transaction: &mut Transaction, user: &UserId, statement: &'static str) -> Result<(), sqlx::Error> {
+    query(statement).bind(Name(user.as_str())).execute(transaction).await.map(drop)
+}
 
-    pub(crate) async fn in_memory() -> Result<Self, sqlx::Error> {
-        // Parsed, since only that gives the database a name of its own which several connections share.
-        let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
-        let options = options.foreign_keys(true);
-        let keeper = options.connect().await?;
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options).await?;
-        Self::migrated(pool, Some(Arc::new(Mutex::new(keeper)))).await
-    }
-
-    async fn migrated(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Self, sqlx::Error> {
-        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
-        Ok(Self { pool, _keeper: keeper })
-    }
+fn count(row: &Row, column: &str) -> Result<u32, sqlx::Error> {
+    row.get::<i64>(column)?.try_into().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Milliseconds, the last one there is for times after it. Rounded up, so that no wait ends early.
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+/// The same, rounded down: what is over before is over.
+fn from_millis_floor(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn from_millis(millis: i64) -> Duration {

@@ -1,8 +1,11 @@
 //! The self-hosted Toopher API as a program.
 
+mod database;
+
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +24,8 @@ use tower_toopher::oauth1::{BaseUri, Credentials, sign};
 use tower_toopher::server::{Message, SealingKey, Server};
 use tracing_subscriber::EnvFilter;
 
+use self::database::{Place, one_only};
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// How often what is over is removed from the database.
@@ -38,7 +43,8 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// For real: make a key (toopher-server key > toopher.key), make a requester (toopher-server requester create "my site"),
 /// then serve. Options can also be given by the environment, as shown with each, or in a TOML file (--config), where
-/// they have the same names with underscores: listen, public_url, database, key_file, tls_cert, tls_key, clock_window, message_command.
+/// they have the same names with underscores: listen, public_url, database, database_connections, replicas,
+/// key_file, tls_cert, tls_key, clock_window, message_command.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -53,9 +59,14 @@ struct Common {
     /// A TOML file with options that are given neither here nor by the environment
     #[arg(long, global = true, env = "TOOPHER_SERVER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The SQLite database; made if there is none [default: toopher.sqlite]
-    #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE", value_name = "FILE")]
-    database: Option<PathBuf>,
+    /// The database: a SQLite file, made if there is none, or postgres://user@host/database [default: toopher.sqlite]
+    ///
+    /// The password of PostgreSQL is taken from the environment variable TOOPHER_SERVER_DATABASE_PASSWORD.
+    #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE", hide_env_values = true, value_name = "FILE|URL")]
+    database: Option<String>,
+    /// The most connections to PostgreSQL at once, of this process [default: 10]
+    #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE_CONNECTIONS", value_name = "NUMBER")]
+    database_connections: Option<NonZeroU32>,
     /// A file with the key that secrets in the database are sealed with [default: toopher.key]
     ///
     /// The environment variable TOOPHER_SERVER_KEY, if it is set, is the key itself.
@@ -98,6 +109,11 @@ struct Serve {
     /// Behind a proxy it is the proxy's. It is never taken from a request.
     #[arg(long, env = "TOOPHER_SERVER_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// How many of these servers there are behind the public URL, this one among them [default: 1]
+    ///
+    /// With more than one, they must share what they count and spend: one PostgreSQL database.
+    #[arg(long, env = "TOOPHER_SERVER_REPLICAS", value_name = "NUMBER")]
+    replicas: Option<NonZeroU32>,
     /// A PEM file with the certificate chain; with --tls-key, TLS is spoken
     #[arg(long, env = "TOOPHER_SERVER_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -176,7 +192,9 @@ struct Sign {
 struct Config {
     listen: Option<SocketAddr>,
     public_url: Option<String>,
-    database: Option<PathBuf>,
+    database: Option<String>,
+    database_connections: Option<NonZeroU32>,
+    replicas: Option<NonZeroU32>,
     key_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -231,18 +249,20 @@ fn say(text: &str) -> Result<(), Failure> {
 }
 
 async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Server, Failure> {
-    let or = |given: &Option<PathBuf>, file: &Option<PathBuf>, default: &str| {
-        given.clone().or_else(|| file.clone()).unwrap_or_else(|| default.into())
-    };
-    let key_file = or(&common.key_file, &config.key_file, "toopher.key");
-    let database = or(&common.database, &config.database, "toopher.sqlite");
+    let key_file = common.key_file.as_ref().or(config.key_file.as_ref());
+    let key_file = key_file.map_or_else(|| "toopher.key".into(), PathBuf::clone);
+    let place = place(common, config)?;
     let (key, source) = match std::env::var("TOOPHER_SERVER_KEY") {
         Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
         Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
     };
     let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
-    let server = Server::open(&database, key, public_url).await;
-    server.map_err(|error| format!("{}: {error}", database.display()).into())
+    place.open(common.database_connections.or(config.database_connections), key, public_url).await
+}
+
+fn place(common: &Common, config: &Config) -> Result<Place, Failure> {
+    let text = common.database.as_ref().or(config.database.as_ref());
+    Place::new(text.map_or_else(|| "toopher.sqlite".into(), String::clone))
 }
 
 fn read_key(file: &Path) -> Result<String, Failure> {
@@ -263,6 +283,11 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
         (None, None) => None,
         _ => return Err("TLS needs both --tls-cert and --tls-key".into()),
     };
+    let replicas = options.replicas.or(config.replicas).unwrap_or(NonZeroU32::MIN);
+    if options.demo && replicas.get() > 1 {
+        return Err(one_only(replicas, "--demo keeps everything in memory"));
+    }
+    place(&common, &config)?.serves(replicas)?;
     let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let default = format!("{scheme}://{}", listener.local_addr()?);
@@ -291,6 +316,10 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     let handle = Handle::new();
     tokio::spawn(stop_when_told(handle.clone()));
     tokio::spawn(sweep(server.clone()));
+    tokio::spawn({
+        let server = server.clone();
+        async move { server.relay_events().await }
+    });
     let app = app(server).into_make_service();
     tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "listening");
     match tls {

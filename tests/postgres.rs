@@ -1,0 +1,419 @@
+//! What PostgreSQL adds to the suites of the stores: real concurrency, settings of others, and two servers in one process.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::postgres::{Postgres, shared};
+use common::toopher::{HOST, Phone, Site};
+use common::{Clock, T, alice, user};
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+use tower::ServiceExt;
+use tower_toopher::server::{SealingKey, Server};
+use tower_toopher::store::{Admission, PgDatabase, PgStore, PushStore, Spend, Store, Throttle};
+
+const NOW: Duration = Duration::from_secs(T);
+const LATER: Duration = Duration::from_secs(T + 1000);
+
+/// Runs as many at once, and returns what they say.
+async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(work: Vec<F>) -> Vec<T> {
+    let barrier = Arc::new(Barrier::new(work.len()));
+    let tasks = work.into_iter().map(|work| {
+        let barrier = barrier.clone();
+        tokio::spawn(async move {
+            barrier.wait().await;
+            work.await
+        })
+    });
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+async fn stores(postgres: &Postgres, database: &str, count: usize) -> Vec<PgStore> {
+    let place = postgres.database(database);
+    // At once: one of them makes the tables, and the others wait for it.
+    let opening: Vec<_> = (0..count)
+        .map(|_| {
+            let place = place.clone();
+            async move { PgStore::open(&place).await.unwrap() }
+        })
+        .collect();
+    at_once(opening).await
+}
+
+/// Whatever the database is set to for others, the guarantees are those of the suites.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_set_to_other_things_keeps_the_guarantees() {
+    let Some(postgres) = shared() else { return };
+    for setting in [
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_isolation = 'repeatable read'",
+        "synchronous_commit = off",
+        "search_path = ''",
+    ] {
+        let database = postgres.new_database();
+        postgres.sql("postgres", &format!("ALTER DATABASE {database} SET {setting}"));
+        let stores = stores(postgres, &database, 3).await;
+        for round in 0..10 {
+            let name = user(&format!("user {round}"));
+            let counting = (0..30).map(|at| {
+                let (store, name) = (stores[at % 3].clone(), name.clone());
+                async move { store.count_attempt(&name, &Throttle::default(), NOW).await.unwrap() }
+            });
+            let admitted = at_once(counting.collect()).await;
+            assert_eq!(admitted.iter().filter(|said| **said == Admission::Admitted).count(), 5, "{setting}");
+            let spending = (0..30).map(|at| {
+                let (store, name) = (stores[at % 3].clone(), name.clone());
+                async move { store.spend_step(&name, "", 10, LATER, NOW).await.unwrap() }
+            });
+            let spent = at_once(spending.collect()).await;
+            assert_eq!(spent.iter().filter(|said| **said == Spend::Fresh).count(), 1, "{setting}");
+        }
+    }
+}
+
+/// An administrator, or a success, and attempts at the same moment: none of them writes what another one has taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cleared_is_not_written_back() {
+    let Some(postgres) = shared() else { return };
+    let database = postgres.new_database();
+    let stores = stores(postgres, &database, 2).await;
+    let throttle = Throttle::new(100, Duration::from_secs(1), Duration::from_secs(1), 100).unwrap();
+    for round in 0..20 {
+        for _ in 0..30 {
+            let _ = stores[0].count_attempt(&alice(), &throttle, NOW).await.unwrap();
+        }
+        let work = (0..8).map(|at| {
+            let store = stores[at % 2].clone();
+            async move {
+                match at {
+                    4 => store.clear_failures(&alice()).await.unwrap(),
+                    _ => drop(store.count_attempt(&alice(), &throttle, NOW).await.unwrap()),
+                }
+            }
+        });
+        at_once(work.collect()).await;
+        let left = postgres.sql(&database, "SELECT coalesce(max(count), 0) FROM toopher.failures");
+        assert!(left.parse::<u32>().unwrap() <= 7, "{round}: {left}");
+        stores[0].clear_failures(&alice()).await.unwrap();
+    }
+}
+
+/// A future that is dropped wherever it stands leaves nothing locked, and no connection that is half-way.
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_that_are_dropped_hold_nothing() {
+    let Some(postgres) = shared() else { return };
+    let place = postgres.database(&postgres.new_database()).connections(2);
+    let store = PgStore::open(&place).await.unwrap();
+    let alice = alice();
+    for step in 0..200_u64 {
+        let spend = store.spend_step(&alice, "", step, LATER, NOW);
+        let _ = tokio::time::timeout(Duration::from_micros(step * 20), spend).await;
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(store.spend_step(&alice, "", 1000, LATER, NOW).await.unwrap(), Spend::Fresh);
+    assert_eq!(store.spend_step(&alice, "", 999, LATER, NOW).await.unwrap(), Spend::Replayed);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+/// Who is behind a lock that somebody else holds gets an error in time, and is counted when it is free again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_without_end() {
+    let Some(postgres) = shared() else { return };
+    let database = postgres.new_database();
+    let store = PgStore::open(&postgres.database(&database)).await.unwrap();
+    let _ = store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap();
+    let holding = {
+        let database = database.clone();
+        std::thread::spawn(move || {
+            let hold = "BEGIN; LOCK TABLE toopher.failures; SELECT pg_sleep(7); COMMIT";
+            shared().unwrap().sql(&database, hold)
+        })
+    };
+    let held =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'toopher.failures'::regclass";
+    while postgres.sql(&database, held) != "1" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let start = std::time::Instant::now();
+    let error = store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(7), "{error} {:?}", start.elapsed());
+    holding.join().unwrap();
+    for _ in 0..4 {
+        assert_eq!(store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap(), Admission::Admitted);
+    }
+    let said = store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap();
+    assert!(matches!(said, Admission::Throttled { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_removed_and_nothing_else() {
+    let Some(postgres) = shared() else { return };
+    let store = PgStore::open(&postgres.database(&postgres.new_database())).await.unwrap();
+    for (name, until) in [("a", 10), ("b", 20), ("c", 30)] {
+        let until = NOW + Duration::from_secs(until);
+        assert_eq!(store.spend_step(&user(name), "", 1, until, NOW).await.unwrap(), Spend::Fresh);
+    }
+    let now = NOW + Duration::from_secs(20);
+    assert_eq!(store.remove_what_is_over(now).await.unwrap(), 1);
+    assert_eq!(store.remove_what_is_over(now).await.unwrap(), 0);
+    assert_eq!(store.spend_step(&user("c"), "", 1, LATER, now).await.unwrap(), Spend::Replayed);
+    store.clear_pushes(&user("c")).await.unwrap();
+}
+
+/// A standby is not asked, whatever it still knows; and the store goes on when there is a server to write to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_tells_nobody_anything() {
+    let Some(mut postgres) = Postgres::start(&[]) else { return };
+    let place = postgres.database("postgres");
+    let store = PgStore::open(&place).await.unwrap();
+    assert_eq!(store.spend_step(&alice(), "", 10, LATER, NOW).await.unwrap(), Spend::Fresh);
+    for _ in 0..5 {
+        let _ = store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap();
+    }
+    postgres.kill();
+    postgres.become_standby(true);
+    postgres.start_again();
+    assert!(PgStore::open(&place).await.unwrap_err().to_string().contains("standby"));
+    assert!(store.spend_step(&alice(), "", 11, LATER, NOW).await.is_err());
+    // That would be told without a word being written.
+    assert!(store.count_attempt(&alice(), &Throttle::default(), NOW).await.is_err());
+    postgres.kill();
+    postgres.become_standby(false);
+    postgres.start_again();
+    assert!(matches!(
+        store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap(),
+        Admission::Throttled { .. }
+    ));
+    assert_eq!(store.spend_step(&alice(), "", 10, LATER, NOW).await.unwrap(), Spend::Replayed);
+}
+
+/// The tables of an application in the same database are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_lives_beside_other_tables_and_with_few_rights() {
+    let Some(postgres) = shared() else { return };
+    let database = postgres.new_database();
+    postgres.sql(
+        &database,
+        "CREATE TABLE users (x INT); CREATE TABLE failures (x INT); CREATE TABLE _sqlx_migrations (x INT)",
+    );
+    postgres.sql(&database, &format!("CREATE ROLE guest_of_{database} LOGIN PASSWORD 'guest'"));
+    postgres.sql(&database, &format!("CREATE SCHEMA toopher AUTHORIZATION guest_of_{database}"));
+    let url = format!("postgres://guest_of_{database}:guest@127.0.0.1:{}/{database}", postgres.port);
+    for _ in 0..2 {
+        let store = PgStore::open(&PgDatabase::at(&url).unwrap()).await.unwrap();
+        assert_eq!(store.count_attempt(&alice(), &Throttle::default(), NOW).await.unwrap(), Admission::Admitted);
+    }
+    assert_eq!(postgres.sql(&database, "SELECT count(*) FROM toopher.failures"), "1");
+    assert_eq!(postgres.sql(&database, "SELECT count(*) FROM public.failures"), "0");
+}
+
+/// Two servers, as two processes are: nothing is shared but the database.
+struct Two {
+    database: String,
+    servers: [Server; 2],
+    sites: [Site; 2],
+}
+
+async fn two(postgres: &Postgres, clock: &Clock) -> Two {
+    let database = postgres.new_database();
+    let server = async || {
+        let key = SealingKey::parse(&"7".repeat(64)).unwrap();
+        let server = Server::open_postgres(&postgres.database(&database), key, &format!("https://{HOST}")).await;
+        let clock = clock.clone();
+        server.unwrap().clock(move || std::time::UNIX_EPOCH + clock.now())
+    };
+    let servers = [server().await, server().await];
+    let one = Site::new(&servers[0], clock).await;
+    let sites = [one.clone(), Site { app: servers[1].router(), ..one }];
+    Two { database, servers, sites }
+}
+
+/// Asks both servers in turn, all at once.
+async fn both(sites: &[Site; 2], times: usize, path: &str, parameters: &[(&str, &str)]) -> Vec<(u16, Value)> {
+    let owned: Vec<_> = parameters.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let work = (0..times).map(|at| {
+        let (site, path, owned) = (sites[at % 2].clone(), path.to_owned(), owned.clone());
+        async move {
+            let parameters: Vec<_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            site.post(&path, &parameters).await
+        }
+    });
+    at_once(work.collect()).await
+}
+
+fn count(answers: &[(u16, Value)], status: u16) -> usize {
+    answers.iter().filter(|(given, _)| *given == status).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_are_bounds_of_all_servers_together() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    for round in 0..5 {
+        let name = format!("user {round}");
+        let made = both(&two.sites, 10, "users/create", &[("name", &name)]).await;
+        assert!(made.iter().all(|(status, user)| *status == 200 && user["id"] == made[0].1["id"]), "{made:?}");
+        two.sites[0].paired(&name).await;
+        let ask = [("user_name", name.as_str()), ("terminal_name", "laptop")];
+        let asked = both(&two.sites, 20, "authentication_requests/initiate", &ask).await;
+        assert_eq!((count(&asked, 200), count(&asked, 429)), (5, 15), "{asked:?}");
+        // Of lists of printed codes one is good.
+        let lists = both(&two.sites, 6, "users/activate_next_otp_list", &[("user_name", &name)]).await;
+        assert_eq!(count(&lists, 200), 6);
+        let left =
+            "SELECT count(*) FROM toopher.backup_codes c JOIN toopher.users u ON u.id = c.user_id WHERE u.name = ";
+        assert_eq!(postgres.sql(&two.database, &format!("{left}'{name}'")), "10");
+        // And each of them once.
+        let list = two.sites[1].post("users/activate_next_otp_list", &[("user_name", &name)]).await.1;
+        let code = list["otp_list"][3].as_str().unwrap();
+        let sent =
+            both(&two.sites, 4, "authentication_requests/initiate", &[("user_name", &name), ("otp", code)]).await;
+        assert_eq!(sent.iter().filter(|(_, answer)| answer["granted"] == true).count(), 1, "{sent:?}");
+    }
+}
+
+/// Somebody with a password alone pairs on a page while the owner does: there is one who is first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_pairings_from_pages_that_are_allowed_at_once_one_is() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    for round in 0..10 {
+        let name = format!("user {round}");
+        let mut waiting = Vec::new();
+        for site in &two.sites {
+            let phone = Phone::register(&site.app).await;
+            let (_, phrase) = phone.post("phrases", json!({})).await;
+            let phrase = phrase["phrase"].as_str().unwrap();
+            let pair = [("user_name", name.as_str()), ("pairing_phrase", phrase)];
+            let (status, pairing) = site.post("pairings/create", &pair).await;
+            assert_eq!(status, 200);
+            let path = format!("pairings/{}/allow", pairing["id"].as_str().unwrap());
+            waiting.push(async move { phone.post(&path, json!({})).await });
+        }
+        postgres.sql(&two.database, "UPDATE toopher.pairings SET from_page = TRUE WHERE state = 'pending'");
+        let allowed = at_once(waiting).await;
+        assert_eq!((count(&allowed, 200), count(&allowed, 404)), (1, 1), "{allowed:?}");
+    }
+}
+
+/// The first answer stands, and a rule is never for a terminal that has become another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_changes_at_once() {
+    let Some(postgres) = shared() else { return };
+    let clock = Clock::at(T);
+    let two = two(postgres, &clock).await;
+    let (phone, _) = two.sites[0].paired("alice").await;
+    for round in 0..40 {
+        clock.advance(60);
+        two.sites.iter().for_each(|site| site.clock.set(clock.now().as_secs()));
+        let asks = [("terminal_name", "laptop"), ("terminal_name_extra", &format!("cookie {round}"))];
+        let (status, asked) = two.sites[0].initiate("alice", &asks).await;
+        assert_eq!(status, 200, "{asked}");
+        let (id, terminal) = (asked["id"].as_str().unwrap(), asked["terminal"]["id"].as_str().unwrap());
+        let (phone, other, one) = (phone.at(&two.sites[1].app), two.sites[1].clone(), two.sites[0].clone());
+        let (allow, change) = (format!("requests/{id}/allow"), format!("user_terminals/{terminal}"));
+        let cancel = format!("authentication_requests/{id}/cancel");
+        type Work = std::pin::Pin<Box<dyn Future<Output = (u16, Value)> + Send>>;
+        let new = format!("new cookie {round}");
+        let mut work: Vec<Work> = vec![
+            Box::pin(async move { phone.post(&allow, json!({ "automate": true })).await }),
+            Box::pin(async move { one.post(&change, &[("name_extra", &new)]).await }),
+        ];
+        if round % 2 == 0 {
+            work.push(Box::pin(async move { other.post(&cancel, &[]).await }));
+        }
+        let said = at_once(work).await;
+        assert_eq!(said[1].0, 200, "{said:?}");
+        let states = two.sites.each_ref().map(async |site| site.get(&format!("authentication_requests/{id}")).await.1);
+        let [first, second] = states;
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((&first["granted"], &first["cancelled"]), (&second["granted"], &second["cancelled"]));
+        // Who was told that it is granted was told so by the one decision that there is.
+        assert_eq!(said[0].0 == 200, first["granted"] == true, "{said:?} {first}");
+        assert_eq!(first["granted"] == true, first["cancelled"] == false, "{first}");
+        assert_eq!(postgres.sql(&two.database, "SELECT count(*) FROM toopher.automations"), "0", "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_has_one_phrase_and_upkeep_is_done_by_one_at_a_time() {
+    let Some(postgres) = shared() else { return };
+    let clock = Clock::at(T);
+    let two = two(postgres, &clock).await;
+    let phone = Phone::register(&two.sites[0].app).await;
+    for _ in 0..5 {
+        let dealing = (0..6).map(|at| {
+            let phone = phone.at(&two.sites[at % 2].app);
+            async move { phone.post("phrases", json!({})).await }
+        });
+        let dealt = at_once(dealing.collect()).await;
+        assert_eq!(count(&dealt, 200), 6);
+        let good = postgres.sql(&two.database, &format!("SELECT count(*) FROM toopher.phrases WHERE expires > {T}"));
+        assert_eq!(good, "1");
+    }
+    let sweeping = (0..8).map(|at| {
+        let server = two.servers[at % 2].clone();
+        async move { server.sweep().await.unwrap() }
+    });
+    at_once(sweeping.collect()).await;
+    // What is over is gone, and what is not, is not.
+    clock.advance(2 * 24 * 3600);
+    let (paired, _) = {
+        two.sites[0].clock.set(clock.now().as_secs());
+        two.sites[0].paired("alice").await
+    };
+    two.servers[1].sweep().await.unwrap();
+    assert_eq!(postgres.sql(&two.database, "SELECT count(*) FROM toopher.devices"), "1");
+    assert_eq!(paired.get("pairings").await[0]["user"], "alice");
+}
+
+/// Although nothing that tells this server of the other one runs.
+#[tokio::test]
+async fn a_phone_looks_in_time_though_nobody_tells_it() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    let (phone, _) = two.sites[0].paired("alice").await;
+    let events = two.sites[0].app.clone().oneshot(phone.request("GET", "events", String::new())).await.unwrap();
+    let mut events = events.into_body();
+    let mut heard = async || {
+        let frame = events.frame();
+        let frame = tokio::time::timeout(Duration::from_secs(10), frame).await.ok()?.unwrap().unwrap();
+        Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+    };
+    assert!(heard().await.unwrap().contains("changed"));
+    // Nothing comes by itself before its time.
+    tokio::time::pause();
+    assert_eq!(heard().await, None);
+    let mut waited = 10;
+    while !heard().await.is_some_and(|event| event.contains("changed")) {
+        waited += 10;
+        assert!(waited <= 30);
+    }
+}
+
+/// Text that PostgreSQL has no place for is refused by the call, and not found out by the database.
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_in_words() {
+    let Some(postgres) = shared() else { return };
+    let two = two(postgres, &Clock::at(T)).await;
+    let site = &two.sites[0];
+    assert_eq!(site.post("users/create", &[("name", "a\0b")]).await.0, 400);
+    assert_eq!(site.initiate("a\0b", &[("otp", "000000")]).await.0, 400);
+    let phone = Phone::register(&site.app).await;
+    assert_eq!(phone.post("devices", json!({ "name": "a\0b" })).await.0, 400);
+    assert_eq!(phone.post("claims", json!({ "claim": "a\0b" })).await.0, 404);
+    assert_eq!(phone.post("requests/a%00b/allow", json!({})).await.0, 404);
+    let stranger = tower_toopher::oauth1::Credentials::new("a\0b", "secret").unwrap();
+    let stranger = Site { credentials: stranger, ..site.clone() };
+    assert_eq!(stranger.post("users/create", &[("name", "bob")]).await.0, 401);
+    // The longest names have room, in whatever they become part of.
+    let longest = "\u{20ac}".repeat(170);
+    site.paired(&longest).await;
+    let asks = [("terminal_name", longest.as_str()), ("terminal_name_extra", &longest), ("action_name", &longest)];
+    assert_eq!(site.initiate(&longest, &asks).await.0, 200);
+}
