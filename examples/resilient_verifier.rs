@@ -31,7 +31,9 @@ use axum::response::Response;
 use axum::routing::get;
 use tower::{ServiceBuilder, service_fn};
 use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer};
-use tower_toopher::{Attempt, BoxError, DenyReason, Factor, Rejection, ToopherLayer, Unavailable, UserId, Verdict};
+use tower_toopher::{
+    Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Rejection, ToopherLayer, Unavailable, UserId, Verdict,
+};
 
 /// How long the breaker stays open before it tries one call.
 const OPEN: Duration = Duration::from_secs(10);
@@ -51,7 +53,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .concurrency_limit(4)
         // The breaker's error has no `source`: without this, nobody outside would see what is in it.
         .map_err(|error: CircuitBreakerError<BoxError>| match error {
-            CircuitBreakerError::OpenCircuit => Unavailable::new("the breaker is open", OPEN).into(),
+            // With its kind, for audit events, and for routes that open on it.
+            CircuitBreakerError::OpenCircuit => {
+                Fault::new(FaultKind::Unreachable, Unavailable::new("the breaker is open", OPEN)).into()
+            }
             CircuitBreakerError::Inner(error) => error,
         })
         .layer(breaker)

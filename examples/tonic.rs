@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The code is in the call's metadata: `toopher-otp`.
     let gate = ToopherLayer::new(TotpVerifier::new(users)?)
         .identify(first_factor)
-        .action_for(|parts| parts.uri.path().into())
+        .action("call a service")
         .reject_with(GrpcStatus);
 
     // Stands for your own services: gRPC's health service is the one that is ready to use.

@@ -48,7 +48,7 @@ pub enum Factor {
     BackupCode,
     /// An approval on the user's phone.
     Push,
-    /// Something else, under the verifier's own name for it.
+    /// Something else, under the verifier's own name for it. One longer than 32 bytes is in no grant.
     Other(&'static str),
 }
 
@@ -130,6 +130,14 @@ impl SecondFactor {
     #[must_use]
     pub fn covers(&self, user: &UserId, action: &Action) -> bool {
         self.all().any(|shown| shown.shown_at.is_none() && shown.user == *user && shown.action == *action)
+    }
+
+    /// Whether both say the same of one factor.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.user == other.user
+            && self.action == other.action
+            && self.factor == other.factor
+            && self.shown_at == other.shown_at
     }
 
     /// This one, and those of gates further out.

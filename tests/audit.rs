@@ -524,3 +524,28 @@ fn metrics_can_be_described() {
         assert!(unit.is_some() && description.is_some_and(|text| text.ends_with('.')), "{key:?}");
     }
 }
+
+/// What only serves the telling takes nobody's request down; not while it is dropped either, where a second panic would
+/// end the process.
+#[test]
+fn names_that_cannot_be_found_are_left_out() {
+    let events = Events::default();
+    let names = || {
+        let gate = gate(|_| Ok(Verdict::Granted(Factor::Totp))).audit(events.sink());
+        gate.request_id(|_| panic!("a bug")).audit_path(|_| panic!("another"))
+    };
+    let response = names().layer(Strict::new(&Calls::default())).oneshot(secretive(Some(CODE)));
+    assert_eq!(futures_util::FutureExt::now_or_never(response).unwrap().unwrap().status(), 200);
+    let told = events.take();
+    assert_eq!((told.len(), told[0].request_id(), told[0].path()), (1, None, "/account"));
+
+    let gone = names().extractor(HeaderOrForm::default()).layer(Strict::new(&Calls::default()));
+    let unwinding = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut stalls = secretive(None);
+        stalls.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        let _dropped_by_the_panic = gone.clone().call(stalls);
+        panic!("elsewhere");
+    }));
+    assert!(unwinding.is_err());
+    assert_eq!(events.take()[0].outcome(), Outcome::Abandoned);
+}

@@ -46,6 +46,10 @@ impl Nginx {
                 assert_eq!(text.matches(example).count(), 1, "{example}");
                 text = text.replace(example, ours);
             }
+            // One that somebody adds later.
+            let added = "        location /later/ {\n            proxy_pass http://application;\n        }\n";
+            text = text.replacen("        location / {", &format!("{added}\n        location / {{"), 1);
+            assert!(text.contains(added));
             std::fs::write(folder.join("nginx.conf"), text).unwrap();
             if let Some(nginx) = Self::try_start(&folder, port) {
                 return nginx;
@@ -160,8 +164,10 @@ async fn the_example_behind_nginx() {
     for method in ["HEAD", "OPTIONS", "DELETE", "PUT"] {
         assert_eq!(nginx.send(method, "/", &[PASSWORD], "").await.status, 401, "{method}");
     }
-    let next = nginx.get(&[PASSWORD, ("toopher-otp", &next)]).await;
-    assert_eq!(next.status, 200, "{}", next.text);
+    let headers = [&[PASSWORD, ("toopher-otp", next.as_str())][..], &spoofs].concat();
+    let next = nginx.send("GET", "/later/", &headers, "").await;
+    assert_eq!((next.status, next.text.as_str()), (200, "/later/ for alice. Code: nothing. Password: nothing. \n"));
+    assert_eq!(nginx.send("GET", "/later/", &[PASSWORD], "").await.status, 401);
 
     for _ in 0..5 {
         assert_eq!(nginx.get(&[PASSWORD, ("toopher-otp", "ABCDEFGHJKMNPQRS")]).await.status, 401);

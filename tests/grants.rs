@@ -5,7 +5,7 @@ mod common;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use common::*;
@@ -867,9 +867,13 @@ async fn the_challenge_of_rfc_9470_is_for_who_lacks_a_factor() {
         challenges(ToopherLayer::new(verifier()).step_up(step_up()).max_age(Duration::from_secs(300)), request(None))
             .await;
     assert_eq!(turned[1], lines[1]);
-    // Where each request is to be confirmed no age is low enough.
-    let (_, lines) = challenges(layer().max_age(Duration::ZERO).step_up(step_up()), request(None)).await;
-    assert!(lines.len() == 2 && !lines[1].contains("max_age"), "{lines:?}");
+    // Nobody is sent round for ever: where each request is to be confirmed no age is low enough, and where a form may
+    // name the user none is looked at.
+    let by_form = layer().step_up(step_up()).identify_by_form(|typed| tower_toopher::UserId::new(typed).ok());
+    for hopeless in [layer().max_age(Duration::ZERO).step_up(step_up()), by_form] {
+        let (status, lines) = challenges(hopeless, request(None)).await;
+        assert_eq!((status, lines.len()), (401, 1), "{lines:?}");
+    }
     // Not for who is wrong, nor for who has not logged in, nor by itself.
     assert_eq!(challenges(layer().step_up(step_up()), request(Some("000000"))).await.1.len(), 1);
     let mut nobody = request(None);
@@ -920,4 +924,29 @@ async fn debug_shows_no_grant_and_no_key() {
     {
         assert!(!shown.contains(&text[..8]) && !shown.contains("5e5e") && !shown.contains("94, 94"), "{shown}");
     }
+}
+
+/// Whatever else was shown, a handler sees the factor that its own gate goes by, and how old it is.
+#[tokio::test]
+async fn handlers_see_the_factor_that_their_gate_goes_by() {
+    let sees = |action: &'static str, earlier: bool| {
+        service_fn(move |request: Request<Body>| {
+            let shown = request.extensions().get::<SecondFactor>().unwrap();
+            assert_eq!((shown.action().as_str(), shown.shown_at().is_some()), (action, earlier));
+            std::future::ready(Ok::<_, Infallible>(Response::new(Body::default())))
+        })
+    };
+    let granted = || ToopherLayer::new(Says::always(Verdict::Granted(Factor::Totp)));
+    let never = || ToopherLayer::new(Says::new(|_| panic!("it was shown already")));
+    let mut knows = request(Some(CODE));
+    let at = SystemTime::now() - Duration::from_secs(1000);
+    knows.extensions_mut().insert(SecondFactor::new(alice(), "pay", Factor::Push).with_shown_at(at));
+    let pay = never().action("pay").max_age(Duration::from_secs(3600)).layer(sees("pay", true));
+    assert_eq!(granted().action("log in").layer(pay).oneshot(knows).await.unwrap().status(), 200);
+
+    // And the first of two that were shown just now.
+    let mut knows = request(Some(CODE));
+    knows.extensions_mut().insert(SecondFactor::new(alice(), "pay", Factor::Push));
+    let pay = never().action("pay").layer(sees("pay", false));
+    assert_eq!(granted().action("log in").layer(pay).oneshot(knows).await.unwrap().status(), 200);
 }

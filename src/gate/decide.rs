@@ -35,26 +35,33 @@ impl Policy {
         let _ = self.observe.tell(watch, &parts.method, &parts.uri, rejection.into());
     }
 
-    pub(super) fn abandoned(&self, watch: &Watch, method: &Method, uri: &Uri) {
+    /// `asked` has been asked for a factor, and nobody knows what came of it.
+    pub(super) fn abandoned(&self, watch: &Watch, method: &Method, uri: &Uri, asked: Option<&UserId>) {
+        self.heard(asked, AuditOutcome::Abandoned);
         let _ = self.observe.tell(watch, method, uri, AuditOutcome::Abandoned);
+    }
+
+    /// Whom the first factor has identified, and what became of the second one.
+    fn heard(&self, user: Option<&UserId>, outcome: AuditOutcome) {
+        #[cfg(feature = "faults")]
+        if let (Some(faults), Some(user)) = (&self.faults, user) {
+            faults.heard(user, outcome);
+        }
+        #[cfg(not(feature = "faults"))]
+        let _ = (user, outcome);
     }
 
     /// Tells what was decided after the verifier was asked. A request that would pass without a factor is refused if
     /// that could not be recorded.
     pub(super) fn decided<B>(
         &self,
-        user: &UserId,
+        identified: Option<&UserId>,
         watch: &Watch,
         request: &Request<B>,
         decision: Result<AuditOutcome, Rejection>,
     ) -> Option<Rejection> {
         let outcome = decision.as_ref().map_or_else(AuditOutcome::from, |outcome| *outcome);
-        #[cfg(feature = "faults")]
-        if let Some(faults) = &self.faults {
-            faults.heard(user, outcome);
-        }
-        #[cfg(not(feature = "faults"))]
-        let _ = user;
+        self.heard(identified, outcome);
         let told = self.observe.tell(watch, request.method(), request.uri(), outcome);
         match decision {
             Ok(outcome) if told == Told::No && outcome.is_pass_without_factor() => {

@@ -27,12 +27,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// - the trouble is of one of the kinds that were named;
 /// - fewer requests than `at_most` have passed in this way within the last `per`;
-/// - it has not been open for [longer than this](Self::lasting) since somebody last showed a factor;
+/// - the trouble has not been open for [longer than this](Self::lasting);
 /// - the first factor has said who it is, and not [a form alone](crate::ToopherLayer::identify_by_form);
-/// - the request brings no challenge, for the person who was asked may have said no;
-/// - that user was not refused within the last day, here, without having shown a factor since. Whoever guesses, is
-///   throttled or locked out, or was denied on the phone does not get in by breaking something next. While more than
-///   10,000 users are in that state, nobody gets in.
+/// - nobody's phone is asked by the request, and it brings no challenge: at a gate with
+///   [approvals](crate::ToopherLayer::approvals) it brings an OTP;
+/// - that user, named by the first factor, was not refused within the last day, here, without having shown a factor
+///   since; nor asked on the phone without an answer that was seen here, nor gone while an answer was waited for. Whoever
+///   guesses, is throttled or locked out, or was denied on the phone does not get in by breaking something next. While
+///   more than 10,000 users are in that state, nobody gets in.
 ///
 /// It then carries [`WithoutSecondFactor`](crate::WithoutSecondFactor) and no [`SecondFactor`](crate::SecondFactor), and
 /// the [audit event](crate::AuditEvent) says `fault_let_pass`. Whether it brought an OTP makes no difference: nobody
@@ -63,7 +65,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// [`FaultKind::Overloaded`], a memory store that is full ([`FaultKind::Store`]) and most of
 /// [`FaultKind::Timeout`] can be brought about by sending requests. They are for routes where the password alone would
-/// do, and where the second factor is an addition.
+/// do, and where the second factor is an addition. [`FaultKind::ServerError`] is one more where what a request says, such
+/// as the name of a terminal, can make the other side fail.
 #[derive(Clone)]
 #[must_use]
 pub struct FaultPolicy {
@@ -82,8 +85,12 @@ type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<FaultKind> + Send + Syn
 struct State {
     /// When requests passed, within the last `per`: `at_most` of them.
     passes: VecDeque<Instant>,
-    /// The first pass since somebody showed a factor.
+    /// The first pass in this trouble.
     open_since: Option<Instant>,
+    /// The last request in trouble, of a kind that opens.
+    met: Option<Instant>,
+    /// Whether somebody has shown a factor since the first pass.
+    shown: bool,
     denied: HashMap<UserId, Instant>,
     /// When there was last no room for one more.
     crowded: Option<Instant>,
@@ -117,8 +124,11 @@ impl FaultPolicy {
         })
     }
 
-    /// Sets for how long it stays open after the first request that passed, until somebody has shown a factor again.
-    /// Default: `per`. So by default a trouble that lasts lets `at_most` requests in, and then none.
+    /// Sets for how long one trouble lets requests in, from the first one that passed. Default: `per`. So by default it
+    /// lets `at_most` of them in, and then none.
+    ///
+    /// A trouble is over when somebody has shown a factor, and no request has met it for longer than `per`. (Half of the
+    /// users may have a factor that still works.)
     pub fn lasting(self, time: Duration) -> Self {
         Self { lasting: time, ..self }
     }
@@ -151,6 +161,10 @@ impl FaultPolicy {
         let now = (self.clock)();
         let within = |then: &Instant, time: Duration| now.saturating_duration_since(*then) < time;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = state.met.replace(now).is_none_or(|then| now.saturating_duration_since(then) > self.per);
+        if quiet && state.shown {
+            state.open_since = None;
+        }
         if state.denied.get(user).is_some_and(|then| within(then, DENIED_FOR))
             || state.crowded.is_some_and(|then| within(&then, DENIED_FOR))
             || state.open_since.is_some_and(|then| !within(&then, self.lasting))
@@ -164,21 +178,26 @@ impl FaultPolicy {
             return false;
         }
         state.passes.push_back(now);
-        state.open_since.get_or_insert(now);
+        if state.open_since.is_none() {
+            (state.open_since, state.shown) = (Some(now), false);
+        }
         true
     }
 
-    /// Learns from what the verifier said.
+    /// Learns from what became of a request of `user`, whom the first factor has identified.
     pub(super) fn heard(&self, user: &UserId, outcome: AuditOutcome) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             AuditOutcome::Granted(_) => {
-                state.open_since = None;
+                state.shown = true;
                 state.denied.remove(user);
             }
             // Not refused: there is something left to do.
-            AuditOutcome::Denied(RejectionKind::OtpRequired | RejectionKind::AlreadyPending) => {}
-            AuditOutcome::Denied(_) => state.deny(user, (self.clock)()),
+            AuditOutcome::Denied(RejectionKind::OtpRequired) => {}
+            // Somebody who was asked may have said no, and nobody has come for the answer.
+            AuditOutcome::Pending | AuditOutcome::Abandoned | AuditOutcome::Denied(_) => {
+                state.deny(user, (self.clock)());
+            }
             _ => {}
         }
     }

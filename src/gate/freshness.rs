@@ -41,10 +41,10 @@ impl Freshness {
         let shown = |parts: &Parts, when: &dyn Fn(Option<SystemTime>) -> bool| {
             let mut all = parts.extensions.get::<SecondFactor>().into_iter().flat_map(SecondFactor::all);
             let takes = |action_of: &Action| action_of == action || self.covered_by.contains(action_of);
-            all.find(|shown| shown.user() == user && takes(shown.action()) && when(shown.shown_at()))
-                .map(SecondFactor::factor)
+            all.find(|shown| shown.user() == user && takes(shown.action()) && when(shown.shown_at())).cloned()
         };
-        if shown(parts, &|at| at.is_none()).is_some() {
+        if let Some(shown) = shown(parts, &|at| at.is_none()) {
+            put_first(&mut parts.extensions, shown);
             return Some(AuditOutcome::AlreadyPassed);
         }
         let max_age = self.max_age();
@@ -53,7 +53,9 @@ impl Freshness {
         }
         let now = self.now()?;
         let is_fresh = |at| since_1970(at).and_then(|at| age(at, now)).is_some_and(|age| age <= max_age);
-        if let Some(factor) = shown(parts, &|at| at.is_some_and(is_fresh)) {
+        if let Some(shown) = shown(parts, &|at| at.is_some_and(is_fresh)) {
+            let factor = shown.factor();
+            put_first(&mut parts.extensions, shown);
             return Some(AuditOutcome::GrantedEarlier(factor));
         }
         let actions = std::iter::once(action).chain(&self.covered_by);
@@ -99,6 +101,14 @@ pub(super) fn age(at: Duration, now: Duration) -> Option<Duration> {
 /// None where the clock stands before 1970.
 pub(super) fn since_1970(time: SystemTime) -> Option<Duration> {
     time.duration_since(UNIX_EPOCH).ok()
+}
+
+/// The factor that a gate goes by is the one that handlers behind it see, whatever others were shown.
+fn put_first(request: &mut Extensions, shown: SecondFactor) {
+    let is_first = request.get::<SecondFactor>().is_some_and(|first| first.is_same(&shown));
+    if !is_first {
+        mark(request, shown);
+    }
 }
 
 /// Marks a request as one whose factor was shown.

@@ -44,10 +44,11 @@ pin_project! {
             let this = this.project();
             match this.state.project() {
                 StateProj::Extracting { parts, asking, .. } => {
-                    this.policy.abandoned(&this.policy.watch(parts, asking), &parts.method, &parts.uri);
+                    this.policy.abandoned(&this.policy.watch(parts, asking), &parts.method, &parts.uri, None);
                 }
-                StateProj::Verifying { watch, request, .. } => {
-                    this.policy.abandoned(watch, request.method(), request.uri());
+                StateProj::Verifying { watch, request, user, identified, .. } => {
+                    let asked = identified.then_some(&*user);
+                    this.policy.abandoned(watch, request.method(), request.uri(), asked);
                 }
                 _ => {}
             }
@@ -83,6 +84,8 @@ pin_project! {
             action: Action,
             otp_given: bool,
             issuing: Option<Issuing>,
+            // Not only named in a form.
+            identified: bool,
             may_open: bool,
             watch: Watch,
         },
@@ -155,6 +158,12 @@ where
     response
 }
 
+/// Whether no person is waited for in the course of an attempt. Of one that may be, an error says nothing: the client
+/// chooses how long it waits, so a deadline around it is the client's to meet, and the person may have said no.
+fn asks_nobody(attempt: &Attempt) -> bool {
+    attempt.challenge().is_none() && (attempt.otp().is_some() || attempt.request().is_none())
+}
+
 impl<S, V, X, R, B, ResBody> Future for ResponseFuture<S, V, X, R, B>
 where
     S: Service<Request<X::Body>, Response = Response<ResBody>>,
@@ -191,9 +200,8 @@ where
                             user: attempt.user().clone(),
                             action: attempt.action().clone(),
                             otp_given: attempt.otp().is_some(),
-                            // Who is only named in a form has shown no first factor, and who comes with a challenge
-                            // may have been told no.
-                            may_open: identified && attempt.challenge().is_none(),
+                            identified,
+                            may_open: identified && asks_nobody(&attempt),
                             watch: watch.asking(&attempt),
                             verdict: Oneshot::new(verifier, attempt),
                             request: Request::from_parts(parts, body),
@@ -215,6 +223,7 @@ where
                         action,
                         otp_given,
                         issuing,
+                        identified,
                         may_open,
                         watch,
                         ..
@@ -240,7 +249,7 @@ where
                         Err(Denial::PassWithout(reason)) => Ok(decide::mark(&mut request, reason)),
                         Err(Denial::Refuse(rejection)) => Err(rejection),
                     };
-                    match policy.decided(&user, &watch, &request, decision) {
+                    match policy.decided(identified.then_some(&user), &watch, &request, decision) {
                         None => State::Forwarding { response: Oneshot::new(inner, request), issued },
                         Some(rejection) => {
                             let (parts, _) = request.into_parts();

@@ -7,6 +7,8 @@ use super::reject::{Reject, Rejection};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// Milliseconds until a call may be tried again by itself; a negative number is never (gRFC A6).
+const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const TOOPHER_ERROR: HeaderName = HeaderName::from_static("toopher-error");
 
 /// Answers gRPC calls as gRPC wants it: HTTP status 200, a `grpc-status`, and no body ("trailers-only"). See
@@ -22,6 +24,9 @@ const TOOPHER_ERROR: HeaderName = HeaderName::from_static("toopher-error");
 ///
 /// The headers that a refusal has arrive as metadata: `retry-after`, `toopher-challenge`, and `toopher-error` with the
 /// [code](Rejection::code), such as `otp_required`. `grpc-message` is the [title](Rejection::title).
+///
+/// With 14 goes `grpc-retry-pushback-ms: -1`, so that clients do not send a call again by themselves: its one-time password
+/// may have been spent.
 ///
 /// A request whose one `Content-Type` is not gRPC's gets the refusal's HTTP status and no body, since 200 would mean to
 /// others that it was done. So does gRPC-Web, whose clients know what 401 means; put `tonic-web`, which turns it into
@@ -40,7 +45,11 @@ impl<B: Default> Reject<B> for GrpcStatus {
         headers.insert(TOOPHER_ERROR, HeaderValue::from_static(rejection.code()));
         if is_grpc(request) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from_static(code(rejection.status())));
+            let code = code(rejection.status());
+            headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+            if code == UNAVAILABLE {
+                headers.insert(RETRY_PUSHBACK, HeaderValue::from_static("-1"));
+            }
             // Titles are printable ASCII without `%`, so they need no encoding.
             headers.insert(GRPC_MESSAGE, HeaderValue::from_static(rejection.title()));
             *response.status_mut() = StatusCode::OK;
@@ -49,13 +58,15 @@ impl<B: Default> Reject<B> for GrpcStatus {
     }
 }
 
+const UNAVAILABLE: &str = "14";
+
 fn code(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::ACCEPTED => "16",
         StatusCode::FORBIDDEN => "7",
         StatusCode::BAD_REQUEST => "3",
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => "8",
-        StatusCode::SERVICE_UNAVAILABLE => "14",
+        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
         // UNKNOWN: never 0, which is success.
         _ => "2",
     }

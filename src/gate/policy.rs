@@ -332,7 +332,8 @@ impl Policy {
     fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
         let www_authenticate = self.challenges.of(problem);
         // A wrong code is no reason to go elsewhere, and nobody is told to who has not logged in yet.
-        let needs_factor = problem.code == problem::OTP_REQUIRED.code;
+        // Nor where it would not help: a form may name somebody else, so that no factor of earlier is taken.
+        let needs_factor = problem.code == problem::OTP_REQUIRED.code && self.identify_by_form.is_none();
         let step_up = if needs_factor { self.freshness.challenge() } else { None };
         Rejection {
             kind,

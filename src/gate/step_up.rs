@@ -9,8 +9,9 @@ use http::HeaderValue;
 /// [`ToopherLayer::step_up`](crate::ToopherLayer::step_up).
 ///
 /// Beside the gate's own challenge, a 401 `otp_required` then says
-/// `Bearer error="insufficient_user_authentication"`, with the layer's
-/// [`max_age`](crate::ToopherLayer::max_age) in seconds unless that is zero. A wrong code is answered as ever.
+/// `Bearer error="insufficient_user_authentication"`, with the layer's [`max_age`](crate::ToopherLayer::max_age) in seconds.
+/// A wrong code is answered as ever. Where no factor of earlier is taken (`max_age` is zero, as it is unless it is set, or a
+/// [form may name the user](crate::ToopherLayer::identify_by_form)), nobody is sent away for one.
 ///
 /// The client comes back with another access token. What checks that token, outside the gate, tells the gate by a
 /// [`SecondFactor`](crate::SecondFactor) in the request's extensions, with the token's `auth_time`; the gate compares that
@@ -91,18 +92,18 @@ impl StepUp {
         Ok(self)
     }
 
-    /// `WWW-Authenticate` (RFC 9470 section 3).
+    /// `WWW-Authenticate` (RFC 9470 section 3). None where no age is low enough: the client would be sent round for ever.
     pub(super) fn challenge(&self, max_age: Duration) -> Option<HeaderValue> {
+        if max_age.is_zero() {
+            return None;
+        }
         let mut text = String::from(
             "Bearer error=\"insufficient_user_authentication\", error_description=\"A second factor is required\"",
         );
         if !self.acr_values.is_empty() {
             text += &format!(", acr_values=\"{}\"", self.acr_values);
         }
-        // No age is low enough where each request is to be confirmed.
-        if !max_age.is_zero() {
-            text += &format!(", max_age=\"{}\"", max_age.as_secs());
-        }
+        text += &format!(", max_age=\"{}\"", max_age.as_secs());
         HeaderValue::try_from(text).ok()
     }
 }
@@ -129,11 +130,11 @@ mod tests {
         let say = |step_up: StepUp, seconds| step_up.challenge(Duration::from_secs(seconds)).unwrap();
         let start =
             "Bearer error=\"insufficient_user_authentication\", error_description=\"A second factor is required\"";
-        assert_eq!(say(StepUp::new(), 0), start);
+        assert_eq!(StepUp::new().challenge(Duration::ZERO), None);
         assert_eq!(say(StepUp::new(), 5), format!("{start}, max_age=\"5\""));
         let both = StepUp::new().acr_values(["urn:a", "b"]).unwrap();
         assert_eq!(say(both.clone(), 5), format!("{start}, acr_values=\"urn:a b\", max_age=\"5\""));
-        assert_eq!(say(both.acr_values(["c"]).unwrap(), 0), format!("{start}, acr_values=\"c\""));
+        assert_eq!(say(both.acr_values(["c"]).unwrap(), 1), format!("{start}, acr_values=\"c\", max_age=\"1\""));
         for bad in ["", "a b", "a\"b", "a\\b", "a\r\nb", "caf\u{e9}"] {
             assert_eq!(StepUp::new().acr_values([bad]).unwrap_err(), InvalidAcrValue, "{bad:?}");
         }

@@ -35,6 +35,18 @@ impl From<u64> for Epoch {
     }
 }
 
+impl From<u32> for Epoch {
+    fn from(number: u32) -> Self {
+        Self::number(number.into())
+    }
+}
+
+impl From<i32> for Epoch {
+    fn from(number: i32) -> Self {
+        Self::number(number.into())
+    }
+}
+
 impl From<i64> for Epoch {
     fn from(number: i64) -> Self {
         Self::number(number.into())

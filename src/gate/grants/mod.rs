@@ -71,12 +71,15 @@
 //!   the request came with are in the new one, too, and as old as they are.
 //! - The inner service's response carries it, whatever its status. A response that sets the same cookie by itself is
 //!   left as it is. In a cookie or a header, `Cache-Control` becomes `no-store`, since what is in it is for one client.
-//! - Where it cannot be made (no session, no epoch, no random numbers) the request goes on without.
+//! - Where it cannot be made (no session, no epoch, no random numbers, or a [factor](crate::Factor::Other) whose name is
+//!   longer than 32 bytes) the request goes on without.
 //!
 //! # One gate in another
 //!
 //! Each goes by its own rules: what an outer gate takes may be too old for an inner one, which then asks. A code in the
-//! request is left for it. Where both had to be shown a factor for one request, the grant of the inner one is kept.
+//! request is left for it. Where both have to be shown a factor, a code in a *form* stays in the form, so that the inner
+//! one finds the code that the outer one has spent, and refuses it as used: have such routes take codes from a header, or
+//! put them behind one gate. Where both were shown a factor for one request, the grant of the inner one is kept.
 //! Behind a [forward-auth](crate::Profile::ForwardAuth) proxy, the proxy must hand `Set-Cookie` on.
 //!
 //! # What ends it

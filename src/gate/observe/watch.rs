@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,11 @@ impl Watch {
         if !observe.listens() {
             return Self::default();
         }
-        let find = |hook: &Option<Arc<super::FindText>>| hook.as_ref().and_then(|find| find(parts));
+        // It is also made where a request is dropped, by a panic perhaps: a second one would end the process.
+        let find = |hook: &Option<Arc<super::FindText>>| {
+            let find = hook.as_ref()?;
+            catch_unwind(AssertUnwindSafe(|| find(parts))).ok().flatten()
+        };
         Self { heard: true, request_id: find(&observe.request_id), path: find(&observe.path), ..Self::default() }
     }
 
