@@ -121,3 +121,28 @@ fn debug_tells_nothing_of_the_users() {
     let _ = admit(&store, "alice", NOW);
     assert!(!format!("{store:?}").contains("alice"));
 }
+
+/// H8: wherever a verb is dropped, its transaction ends with it. One that stays open locks everybody out.
+#[test]
+fn who_hangs_up_keeps_nobody_out() {
+    for store in [run(SqliteStore::in_memory()).unwrap(), file()] {
+        run(async {
+            for polls in 0..6000 {
+                let alice = user("alice");
+                let mut verb = Box::pin(store.spend_step(&alice, "", polls, s(NOW), s(NOW)));
+                for _ in 0..polls % 97 {
+                    if futures_util::poll!(&mut verb).is_ready() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                drop(verb);
+                // Sooner or later in the midst of each step.
+                if polls % 3 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(store.spend_step(&user("bob"), "", 1, s(NOW), s(NOW)).await.unwrap(), Spend::Fresh);
+        });
+    }
+}

@@ -104,7 +104,8 @@ impl Ask {
         gate: &S,
     ) -> String {
         let response = self.send(gate).await;
-        assert_eq!(response.status(), 202, "{:?}", super::kind(&response));
+        let why = response.extensions().get::<tower_toopher::Rejection>();
+        assert_eq!(response.status(), 202, "{why:?}");
         response.headers()["toopher-challenge"].to_str().unwrap().to_owned()
     }
 }

@@ -131,8 +131,13 @@ impl File {
         &self.pool
     }
 
-    /// Takes the write lock at once.
+    /// Takes the write lock at once, by a statement that writes nothing.
+    ///
+    /// `BEGIN IMMEDIATE` would do so, too. But sqlx asks the connection once more after a statement of one's own, and where
+    /// the future is dropped at that moment, nobody ends the transaction, and nobody else can write any more.
     async fn begin(&self) -> Result<Transaction, Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map(Transaction::Sqlite)
+        let mut open = self.pool.begin().await?;
+        sqlx::query("DELETE FROM failures WHERE FALSE").execute(&mut *open).await?;
+        Ok(Transaction::Sqlite(open))
     }
 }
