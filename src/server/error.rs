@@ -149,7 +149,8 @@ impl ServerError {
         Self(
             format!(
                 "all servers on this database must keep failures and spent codes in one place: they are in {place}, and \
-                 this one would keep them in {ours}"
+                 this one would keep them in {ours}; say the same to all (--guard), or stop all of them and move them \
+                 (move-guard)"
             )
             .into(),
         )
@@ -157,7 +158,10 @@ impl ServerError {
 
     /// A user who has nothing to log in with, and is locked out as before.
     pub(super) fn not_unlocked(cause: &crate::totp::TotpError) -> Self {
-        Self(format!("the pairings are ended, but the account is not unlocked: do it again ({})", with_causes(cause)).into())
+        Self(
+            format!("the pairings are ended, but the account is not unlocked: do it again ({})", with_causes(cause))
+                .into(),
+        )
     }
 }
 

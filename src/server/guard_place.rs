@@ -18,6 +18,15 @@ impl Server {
         self
     }
 
+    /// Looks whether Redis, if failures and spent codes are kept there, can be reached and forgets nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it is not so.
+    pub async fn check_guard(&self) -> Result<(), ServerError> {
+        Ok(self.guard.check().await?)
+    }
+
     /// Looks whether failures and spent codes can be kept where this server keeps them, and has the database say that it
     /// is there, if it does not say anything yet. Call it before the router is served: of two servers that keep them in
     /// two places, each would let the same code pass.
@@ -27,7 +36,7 @@ impl Server {
     /// When the other servers on this database keep them elsewhere; when Redis, if it is there, cannot be reached or would
     /// forget; or when the database fails.
     pub async fn settle_guard(&self) -> Result<(), ServerError> {
-        self.guard.check().await?;
+        self.check_guard().await?;
         query("INSERT INTO guard_place (id, place) VALUES (1, $1) ON CONFLICT (id) DO NOTHING")
             .bind(self.guard.place())
             .execute(&self.database)
@@ -44,7 +53,7 @@ impl Server {
     ///
     /// When Redis, if it is there, cannot be reached or would forget; or when the database fails.
     pub async fn move_guard(&self) -> Result<(), ServerError> {
-        self.guard.check().await?;
+        self.check_guard().await?;
         query(
             "INSERT INTO guard_place (id, place) VALUES (1, $1)
              ON CONFLICT (id) DO UPDATE SET place = excluded.place",
@@ -62,11 +71,5 @@ impl Server {
             Some(place) if place != self.guard.place() => Err(ServerError::elsewhere(&place, self.guard.place())),
             _ => Ok(()),
         }
-    }
-
-    /// Whether it can be asked, and is where all servers have it.
-    pub(super) async fn guard_is_ready(&self) -> Result<(), ServerError> {
-        self.guard_is_settled().await?;
-        Ok(self.guard.check().await?)
     }
 }

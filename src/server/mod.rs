@@ -272,7 +272,8 @@ impl Server {
     /// When it does not, or says that they have been [moved](Self::move_guard).
     pub async fn ready(&self) -> Result<(), ServerError> {
         query("SELECT id FROM requesters LIMIT 1").rows(&self.database).await?;
-        self.guard_is_ready().await
+        self.guard_is_settled().await?;
+        self.check_guard().await
     }
 
     fn seal(&self) -> &SealingKey {

@@ -1,6 +1,7 @@
 //! The self-hosted Toopher API as a program.
 
 mod database;
+mod guard;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -25,6 +26,7 @@ use tower_toopher::server::{Message, SealingKey, Server};
 use tracing_subscriber::EnvFilter;
 
 use self::database::{Place, one_only};
+use self::guard::{Guard, GuardOptions};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -43,8 +45,8 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// For real: make a key (toopher-server key > toopher.key), make a requester (toopher-server requester create "my site"),
 /// then serve. Options can also be given by the environment, as shown with each, or in a TOML file (--config), where
-/// they have the same names with underscores: listen, public_url, database, database_connections, replicas,
-/// key_file, tls_cert, tls_key, clock_window, message_command.
+/// they have the same names with underscores: listen, public_url, database, database_connections, guard,
+/// guard_password_file, guard_prefix, guard_ca, replicas, key_file, tls_cert, tls_key, clock_window, message_command.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -67,6 +69,8 @@ struct Common {
     /// The most connections to PostgreSQL at once, of this process [default: 10]
     #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE_CONNECTIONS", value_name = "NUMBER")]
     database_connections: Option<NonZeroU32>,
+    #[command(flatten)]
+    guard: GuardOptions,
     /// A file with the key that secrets in the database are sealed with [default: toopher.key]
     ///
     /// The environment variable TOOPHER_SERVER_KEY, if it is set, is the key itself.
@@ -84,6 +88,11 @@ enum Command {
     /// List, reset, disable and enable the users of a site
     #[command(subcommand)]
     User(UserCommand),
+    /// Have failures and spent codes kept where --guard says from now on, whatever it was before
+    ///
+    /// They are not taken along: who was locked out is not any more. Stop all servers first, and start them after three
+    /// minutes, when no code that was spent is good any more.
+    MoveGuard,
     /// Print a new key, to be kept in a file
     Key,
     /// Sign one call of a site and print it for curl
@@ -111,7 +120,8 @@ struct Serve {
     public_url: Option<String>,
     /// How many of these servers there are behind the public URL, this one among them [default: 1]
     ///
-    /// With more than one, they must share what they count and spend: one PostgreSQL database.
+    /// With more than one, they must share what they count and spend, and all else: one PostgreSQL database, and for what
+    /// they count and spend also Redis (--guard).
     #[arg(long, env = "TOOPHER_SERVER_REPLICAS", value_name = "NUMBER")]
     replicas: Option<NonZeroU32>,
     /// A PEM file with the certificate chain; with --tls-key, TLS is spoken
@@ -194,6 +204,10 @@ struct Config {
     public_url: Option<String>,
     database: Option<String>,
     database_connections: Option<NonZeroU32>,
+    guard: Option<String>,
+    guard_password_file: Option<PathBuf>,
+    guard_prefix: Option<String>,
+    guard_ca: Option<PathBuf>,
     replicas: Option<NonZeroU32>,
     key_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
@@ -236,6 +250,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(options) => serve(cli.common, options, config).await,
         Command::Requester(command) => requester(&open(&cli.common, &config, "http://localhost").await?, command).await,
         Command::User(command) => user(&open(&cli.common, &config, "http://localhost").await?, command).await,
+        Command::MoveGuard => {
+            let guard = Guard::new(&cli.common.guard, &config)?;
+            let server = open(&cli.common, &config, "http://localhost").await?;
+            guard.check(&server).await?;
+            Ok(server.move_guard().await?)
+        }
         Command::Key => say(&format!("{}\n", *SealingKey::generate()?.to_hex())),
         Command::Sign(call) => say(&sign_call(&call)?),
     }
@@ -252,12 +272,14 @@ async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Serv
     let key_file = common.key_file.as_ref().or(config.key_file.as_ref());
     let key_file = key_file.map_or_else(|| "toopher.key".into(), PathBuf::clone);
     let place = place(common, config)?;
+    let guard = Guard::new(&common.guard, config)?;
     let (key, source) = match std::env::var("TOOPHER_SERVER_KEY") {
         Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
         Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
     };
     let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
-    place.open(common.database_connections.or(config.database_connections), key, public_url).await
+    let connections = common.database_connections.or(config.database_connections);
+    guard.of(place.open(connections, key, public_url).await?)
 }
 
 fn place(common: &Common, config: &Config) -> Result<Place, Failure> {
@@ -303,7 +325,9 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
         demo(&server, &public_url).await?;
         server
     } else {
-        open(&common, &config, &public_url.unwrap_or(default)).await?
+        let server = open(&common, &config, &public_url.unwrap_or(default)).await?;
+        Guard::new(&common.guard, &config)?.settle(&server).await?;
+        server
     };
     let window = options.clock_window.or(config.clock_window).unwrap_or(300);
     let server = server.clock_window_of(Duration::from_secs(window));
