@@ -62,7 +62,7 @@ impl Cluster {
     pub fn start_with(postgres: &Postgres, name: &str, count: usize, more: impl Fn(&mut Command) + Sync) -> Self {
         let folder = scratch(name);
         std::fs::write(folder.join("toopher.key"), "7".repeat(64)).unwrap();
-        common::output("chmod", &["600", folder.join("toopher.key").to_str().unwrap()]);
+        super::output("chmod", &["600", folder.join("toopher.key").to_str().unwrap()]);
         let url = postgres.url(&postgres.new_database());
         let mut create = command(&folder);
         more(&mut create);
