@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::cluster::{Cluster, enrolled, now, with_database};
+use common::cluster::{Cluster, enrolled, now, way_to, with_database};
 use common::k20;
 use common::process::{Running, certificate, command, requester, run, scratch};
 use common::redis::{Redis, free_port};
@@ -324,6 +324,8 @@ async fn the_password_is_taken_from_where_others_cannot_read_it_and_is_in_no_out
         let mut server = Running::start_with(&folder, &["--config", "server.toml"], |command| {
             command.env(name, value).env("RUST_LOG", "trace");
         });
+        let answer = common::toopher::text(&way_to(&server.address), "/readyz").await;
+        assert_eq!(answer, (200, "ready\n".into()));
         assert!(server.stop());
         texts.push(server.log());
     }

@@ -125,7 +125,7 @@ fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
         (Err(std::env::VarError::NotUnicode(_)), _) => return Err(format!("{PASSWORD} is not UTF-8").into()),
         (Err(_), None) => return Ok(None),
         (Err(_), Some(file)) => {
-            let text = std::fs::read_to_string(file);
+            let text = crate::read_secret(file);
             let text = text.map_err(|error| format!("--guard-password-file {}: {error}", file.display()))?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }

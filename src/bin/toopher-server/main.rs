@@ -246,13 +246,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?
         }
     };
+    let administered = async |guard: &Guard| open(&cli.common, &config, guard, "http://localhost").await;
+    let guard = || Guard::new(&cli.common.guard, &config);
     match cli.command {
-        Command::Serve(options) => serve(cli.common, options, config).await,
-        Command::Requester(command) => requester(&open(&cli.common, &config, "http://localhost").await?, command).await,
-        Command::User(command) => user(&open(&cli.common, &config, "http://localhost").await?, command).await,
+        Command::Serve(options) => serve(&cli.common, options, &config).await,
+        Command::Requester(command) => requester(&administered(&guard()?).await?, command).await,
+        Command::User(command) => user(&administered(&guard()?).await?, command).await,
         Command::MoveGuard => {
-            let guard = Guard::new(&cli.common.guard, &config)?;
-            let server = open(&cli.common, &config, "http://localhost").await?;
+            let guard = guard()?;
+            let server = administered(&guard).await?;
             guard.check(&server).await?;
             Ok(server.move_guard().await?)
         }
@@ -268,11 +270,10 @@ fn say(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Server, Failure> {
+async fn open(common: &Common, config: &Config, guard: &Guard, public_url: &str) -> Result<Server, Failure> {
     let key_file = common.key_file.as_ref().or(config.key_file.as_ref());
     let key_file = key_file.map_or_else(|| "toopher.key".into(), PathBuf::clone);
     let place = place(common, config)?;
-    let guard = Guard::new(&common.guard, config)?;
     let (key, source) = match std::env::var("TOOPHER_SERVER_KEY") {
         Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
         Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
@@ -288,17 +289,22 @@ fn place(common: &Common, config: &Config) -> Result<Place, Failure> {
 }
 
 fn read_key(file: &Path) -> Result<String, Failure> {
+    read_secret(file)
+        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", file.display()).into())
+}
+
+/// Reads a file that nobody else should be able to read.
+fn read_secret(file: &Path) -> std::io::Result<String> {
     #[cfg(unix)]
     if std::fs::metadata(file)
         .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o77 != 0)
     {
-        tracing::warn!(file = %file.display(), "others can read the key: chmod 600 it");
+        tracing::warn!(file = %file.display(), "others can read the secret in this file: chmod 600 it");
     }
     std::fs::read_to_string(file)
-        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", file.display()).into())
 }
 
-async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Failure> {
+async fn serve(common: &Common, options: Serve, config: &Config) -> Result<(), Failure> {
     let listen = options.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
     let tls = match (options.tls_cert.or(config.tls_cert.clone()), options.tls_key.or(config.tls_key.clone())) {
         (Some(certificate), Some(key)) => Some(tls(&certificate, &key).await?),
@@ -309,7 +315,7 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     if options.demo && replicas.get() > 1 {
         return Err(one_only(replicas, "--demo keeps everything in memory"));
     }
-    place(&common, &config)?.serves(replicas)?;
+    place(common, config)?.serves(replicas)?;
     let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let default = format!("{scheme}://{}", listener.local_addr()?);
@@ -325,20 +331,21 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
         demo(&server, &public_url).await?;
         server
     } else {
-        let server = open(&common, &config, &public_url.unwrap_or(default)).await?;
-        Guard::new(&common.guard, &config)?.settle(&server).await?;
+        let guard = Guard::new(&common.guard, config)?;
+        let server = open(common, config, &guard, &public_url.unwrap_or(default)).await?;
+        guard.settle(&server).await?;
         server
     };
     let window = options.clock_window.or(config.clock_window).unwrap_or(300);
     let server = server.clock_window_of(Duration::from_secs(window));
 
-    let server = match options.message_command.or(config.message_command) {
+    let server = match options.message_command.or(config.message_command.clone()) {
         Some(program) => server.messenger(move |message| send(program.clone(), message)),
         None => server,
     };
 
     let handle = Handle::new();
-    tokio::spawn(stop_when_told(handle.clone()));
+    tokio::spawn(stop(handle.clone(), told_to_stop()));
     tokio::spawn(sweep(server.clone()));
     tokio::spawn({
         let server = server.clone();
@@ -424,12 +431,14 @@ async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-async fn stop_when_told(handle: Handle<SocketAddr>) {
+/// Ends when the program is told to stop. It listens for that from the call on, and not only once it is waited for.
+fn told_to_stop() -> impl Future<Output = ()> {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async move {
+        #[cfg(unix)]
+        match terminate {
             Ok(mut terminate) => tokio::select! {
                 _ = interrupt => {}
                 _ = terminate.recv() => {}
@@ -439,9 +448,13 @@ async fn stop_when_told(handle: Handle<SocketAddr>) {
                 let _ = interrupt.await;
             }
         }
+        #[cfg(not(unix))]
+        let _ = interrupt.await;
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+}
+
+async fn stop(handle: Handle<SocketAddr>, told: impl Future<Output = ()>) {
+    told.await;
     tracing::info!("stopping");
     handle.graceful_shutdown(Some(GRACE));
 }
