@@ -2,7 +2,6 @@
 
 use super::Server;
 use super::error::ServerError;
-use super::guard_state::GuardState;
 use crate::store::query;
 
 impl Server {
@@ -13,7 +12,7 @@ impl Server {
     #[cfg(feature = "redis")]
     #[must_use]
     pub fn guard_in_redis(mut self, store: crate::store::RedisStore) -> Self {
-        self.guard = GuardState::in_redis(store);
+        self.guard = super::guard_state::GuardState::in_redis(store);
         self.verifier = self.verifier.store(self.guard.clone());
         self
     }

@@ -41,10 +41,15 @@ impl Guard {
         let prefix = options.guard_prefix.as_ref().or(config.guard_prefix.as_ref()).cloned();
         let ca = options.guard_ca.as_ref().or(config.guard_ca.as_ref()).cloned();
         let file = options.guard_password_file.as_ref().or(config.guard_password_file.as_ref());
+        let more = prefix.is_some() || ca.is_some() || file.is_some() || std::env::var_os(PASSWORD).is_some();
         let url = match said.map(String::as_str) {
-            None | Some("database") if prefix.is_none() && ca.is_none() && file.is_none() => return Ok(Self::Database),
+            None | Some("database") if !more => return Ok(Self::Database),
             None | Some("database") => {
-                return Err("what is said of Redis needs --guard redis://..., which says where it is".into());
+                // Whoever has said so much does not mean the database.
+                return Err(
+                    "its password, prefix or certificates are given, but not where Redis is: --guard redis://..."
+                        .into(),
+                );
             }
             Some(url) if url.contains("://") => url,
             // Not what it says, since a password may be part of it.

@@ -431,7 +431,7 @@ async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Ends when the program is told to stop. It listens for that from the call on, and not only once it is waited for.
+/// Ends when the program is told to stop. It listens for SIGTERM from the call on, and not only once it is waited for.
 fn told_to_stop() -> impl Future<Output = ()> {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
