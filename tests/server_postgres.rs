@@ -6,98 +6,16 @@ mod common;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
+use common::cluster::{Cluster, enrolled, now, way_to, with_database};
+use common::k20;
 use common::postgres::{PASSWORD, Postgres};
-use common::process::{Running, command, run, scratch};
-use common::toopher::{HOST, Site};
-use common::{Clock, K20, k20};
+use common::process::{command, run, scratch};
+use common::toopher::Site;
 use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
-use tower_toopher::oauth1::Credentials;
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
-}
-
-/// A way to a server that runs elsewhere.
-fn way_to(address: &str) -> Router {
-    // No connection is used twice: the server ends those on which nothing comes, perhaps just as something does.
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-    let address = address.to_owned();
-    Router::new().fallback(move |request: Request| {
-        let (client, address) = (client.clone(), address.clone());
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let sent = client.request(parts.method, format!("http://{address}{}", parts.uri));
-            match sent.headers(parts.headers).body(body).timeout(Duration::from_secs(60)).send().await {
-                Ok(answer) => axum::http::Response::from(answer).map(Body::new),
-                // Nobody is there.
-                Err(error) => {
-                    let text = json!({ "error": format!("{error:?}") }).to_string();
-                    axum::http::Response::builder().status(599).body(text.into()).unwrap()
-                }
-            }
-        }
-    })
-}
-
-/// Servers behind one public URL.
-struct Cluster {
-    servers: Vec<Running>,
-    credentials: Credentials,
-}
-
-impl Cluster {
-    fn start(postgres: &Postgres, name: &str, count: usize) -> Self {
-        let folder = scratch(name);
-        std::fs::write(folder.join("toopher.key"), "7".repeat(64)).unwrap();
-        common::output("chmod", &["600", folder.join("toopher.key").to_str().unwrap()]);
-        let url = postgres.url(&postgres.new_database());
-        let made =
-            with_database(&mut command(&folder), &url).args(["requester", "create", "my site"]).output().unwrap();
-        let printed = String::from_utf8(made.stdout).unwrap();
-        let mut values = printed.lines().map(|line| line.split_once('=').unwrap().1);
-        let credentials = Credentials::new(values.next().unwrap(), values.next().unwrap()).unwrap();
-        let public = format!("https://{HOST}");
-        // All at once: one of them may have to wait for another that makes the tables.
-        let start = || {
-            Running::start_with(&folder, &["--public-url", &public, "--replicas", "2"], |command| {
-                with_database(command, &url);
-            })
-        };
-        let servers = std::thread::scope(|scope| {
-            let starting: Vec<_> = (0..count).map(|_| scope.spawn(start)).collect();
-            starting.into_iter().map(|starting| starting.join().unwrap()).collect()
-        });
-        Self { servers, credentials }
-    }
-
-    /// The site, as it calls one of the servers.
-    fn site(&self, at: usize) -> Site {
-        Site {
-            app: way_to(&self.servers[at].address),
-            credentials: self.credentials.clone(),
-            clock: Clock::at(now().as_secs()),
-            public: ("https".into(), HOST.into()),
-        }
-    }
-}
-
-fn with_database<'a>(command: &'a mut std::process::Command, url: &str) -> &'a mut std::process::Command {
-    command.env("TOOPHER_SERVER_DATABASE", url).env("TOOPHER_SERVER_DATABASE_PASSWORD", PASSWORD)
-}
-
-/// A user with an authenticator whose secret is K20.
-async fn enrolled(site: &Site, user: &str) -> (u16, serde_json::Value) {
-    let secret: String = K20.iter().map(|byte| format!("{byte:02x}")).collect();
-    site.post("pairings/upgrade", &[("user_name", user), ("secret", &secret)]).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_begins_at_one_ends_at_the_other() {

@@ -141,8 +141,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When the database fails; when the servers on it keep failures elsewhere, where they would not be forgotten; or when
+    /// they cannot be forgotten now. Then the pairings are ended, and the user stays locked out until it is done again.
     pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, ServerError> {
+        self.guard_is_settled().await?;
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
         self.reset(&id).await?;
         Ok(true)

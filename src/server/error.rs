@@ -101,7 +101,8 @@ impl From<sqlx::Error> for ApiError {
 
 impl From<crate::totp::TotpError> for ApiError {
     fn from(error: crate::totp::TotpError) -> Self {
-        Self::internal(&error)
+        // By itself it says only what could not be asked.
+        Self::internal(&with_causes(&error))
     }
 }
 
@@ -133,9 +134,36 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// An error, and what it comes from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Why the server could not be opened, or administered.
 #[derive(Debug)]
 pub struct ServerError(BoxError);
+
+impl ServerError {
+    pub(super) fn elsewhere(place: &str, ours: &str) -> Self {
+        Self(
+            format!(
+                "all servers on this database must keep failures and spent codes in one place: they are in {place}, and \
+                 this one would keep them in {ours}; say the same to all (--guard), or stop all of them and move them \
+                 (move-guard)"
+            )
+            .into(),
+        )
+    }
+
+    /// A user who has nothing to log in with, and is locked out as before.
+    pub(super) fn not_unlocked(cause: &crate::totp::TotpError) -> Self {
+        Self(
+            format!("the pairings are ended, but the account is not unlocked: do it again ({})", with_causes(cause))
+                .into(),
+        )
+    }
+}
 
 macro_rules! server_error_from {
     ($($cause:ty),* $(,)?) => {$(
@@ -149,6 +177,7 @@ macro_rules! server_error_from {
 
 server_error_from!(
     &'static str,
+    BoxError,
     sqlx::Error,
     crate::InvalidUserId,
     crate::oauth1::EmptyCredentials,

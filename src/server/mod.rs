@@ -29,6 +29,7 @@ mod admin;
 mod ask;
 mod error;
 mod guard;
+mod guard_place;
 mod guard_state;
 mod id;
 mod message;
@@ -264,14 +265,15 @@ impl Server {
             .with_state(self.clone())
     }
 
-    /// Whether the database answers: for a readiness probe.
+    /// Whether the database answers, and Redis where failures and spent codes are there: for a readiness probe.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// When it does not, or says that they have been [moved](Self::move_guard).
     pub async fn ready(&self) -> Result<(), ServerError> {
         query("SELECT id FROM requesters LIMIT 1").rows(&self.database).await?;
-        Ok(())
+        self.guard_is_settled().await?;
+        self.check_guard().await
     }
 
     fn seal(&self) -> &SealingKey {

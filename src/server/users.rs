@@ -76,12 +76,14 @@ impl Server {
         .await?;
         query("DELETE FROM backup_codes WHERE user_id = $1").bind(user).execute(&mut transaction).await?;
         transaction.commit().await?;
+        // Only then: before, it would give whoever guesses more tries. Where it fails the user has nothing left to log in
+        // with, and the whole of it can be done again.
         let unlocked = self.verifier.unlock(&UserId::new(user)?).await;
         for device in &devices {
             let device: Option<String> = device.get("device_id")?;
             self.notify(device.as_deref()).await;
         }
-        Ok(unlocked?)
+        unlocked.map_err(|error| ServerError::not_unlocked(&error))
     }
 }
 

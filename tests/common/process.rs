@@ -4,14 +4,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::output;
 
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let build = ["build", "--quiet", "--features", "server,postgres", "--bin", "toopher-server"];
+        let build = ["build", "--quiet", "--features", "server,postgres,redis-tls", "--bin", "toopher-server"];
         assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
         let tests = std::env::current_exe().unwrap();
         tests.parent().unwrap().with_file_name("toopher-server")
@@ -44,6 +44,7 @@ pub fn run(folder: &Path, arguments: &[&str]) -> (bool, String) {
 pub struct Running {
     pub process: Child,
     pub address: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -65,18 +66,29 @@ impl Running {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut address = String::new();
+        let (mut address, said) = (String::new(), Arc::new(Mutex::new(String::new())));
         let mut line = String::new();
         while address.is_empty() {
             line.clear();
             assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened");
+            said.lock().unwrap().push_str(&line);
             if let Some((_, after)) = line.split_once("address=") {
                 address = after.split_whitespace().next().unwrap().to_owned();
             }
         }
         // What is logged later must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, address }
+        let saying = said.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                saying.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self { process, address, log: said }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// SIGTERM, and whether it ended well.

@@ -4,6 +4,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,12 @@ pub struct Redis {
     pub port: u16,
     folder: PathBuf,
     options: Vec<String>,
+}
+
+/// One for all tests of a process that do nothing to it. It ends with the process.
+pub fn shared() -> Option<&'static Redis> {
+    static SHARED: OnceLock<Option<Redis>> = OnceLock::new();
+    SHARED.get_or_init(|| Redis::start(&[])).as_ref()
 }
 
 impl Redis {

@@ -17,7 +17,8 @@ use super::Clock;
 
 pub const HOST: &str = "mfa.example.test";
 
-/// A server whose clock the test sets: in memory, or on PostgreSQL where `TEST_DATABASE` is `postgres`.
+/// A server whose clock the test sets: in memory, or on PostgreSQL where `TEST_DATABASE` is `postgres`; and with its
+/// failures and spent codes in Redis where `TEST_GUARD` is `redis`.
 pub async fn server(clock: &Clock) -> Server {
     let (clock, public_url) = (clock.clone(), format!("https://{HOST}"));
     let server = match std::env::var("TEST_DATABASE").as_deref() {
@@ -29,7 +30,12 @@ pub async fn server(clock: &Clock) -> Server {
         }
         Ok(other) => panic!("TEST_DATABASE={other} is not known"),
     };
-    server.unwrap().clock(move || UNIX_EPOCH + clock.now())
+    let server = match std::env::var("TEST_GUARD").as_deref() {
+        Err(_) => server.unwrap(),
+        Ok("redis") => server.unwrap().guard_in_redis(super::redis::shared().unwrap().store()),
+        Ok(other) => panic!("TEST_GUARD={other} is not known"),
+    };
+    server.clock(move || UNIX_EPOCH + clock.now())
 }
 
 pub async fn json(response: Response<Body>) -> (u16, Value) {

@@ -1,6 +1,7 @@
 //! The self-hosted Toopher API as a program.
 
 mod database;
+mod guard;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -25,6 +26,7 @@ use tower_toopher::server::{Message, SealingKey, Server};
 use tracing_subscriber::EnvFilter;
 
 use self::database::{Place, one_only};
+use self::guard::{Guard, GuardOptions};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -43,8 +45,8 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// For real: make a key (toopher-server key > toopher.key), make a requester (toopher-server requester create "my site"),
 /// then serve. Options can also be given by the environment, as shown with each, or in a TOML file (--config), where
-/// they have the same names with underscores: listen, public_url, database, database_connections, replicas,
-/// key_file, tls_cert, tls_key, clock_window, message_command.
+/// they have the same names with underscores: listen, public_url, database, database_connections, guard,
+/// guard_password_file, guard_prefix, guard_ca, replicas, key_file, tls_cert, tls_key, clock_window, message_command.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -67,6 +69,8 @@ struct Common {
     /// The most connections to PostgreSQL at once, of this process [default: 10]
     #[arg(long, global = true, env = "TOOPHER_SERVER_DATABASE_CONNECTIONS", value_name = "NUMBER")]
     database_connections: Option<NonZeroU32>,
+    #[command(flatten)]
+    guard: GuardOptions,
     /// A file with the key that secrets in the database are sealed with [default: toopher.key]
     ///
     /// The environment variable TOOPHER_SERVER_KEY, if it is set, is the key itself.
@@ -84,6 +88,11 @@ enum Command {
     /// List, reset, disable and enable the users of a site
     #[command(subcommand)]
     User(UserCommand),
+    /// Have failures and spent codes kept where --guard says from now on, whatever it was before
+    ///
+    /// They are not taken along: who was locked out is not any more. Stop all servers first, and start them after three
+    /// minutes, when no code that was spent is good any more.
+    MoveGuard,
     /// Print a new key, to be kept in a file
     Key,
     /// Sign one call of a site and print it for curl
@@ -111,7 +120,8 @@ struct Serve {
     public_url: Option<String>,
     /// How many of these servers there are behind the public URL, this one among them [default: 1]
     ///
-    /// With more than one, they must share what they count and spend: one PostgreSQL database.
+    /// With more than one, they must share what they count and spend, and all else: one PostgreSQL database, and for what
+    /// they count and spend also Redis (--guard).
     #[arg(long, env = "TOOPHER_SERVER_REPLICAS", value_name = "NUMBER")]
     replicas: Option<NonZeroU32>,
     /// A PEM file with the certificate chain; with --tls-key, TLS is spoken
@@ -194,6 +204,10 @@ struct Config {
     public_url: Option<String>,
     database: Option<String>,
     database_connections: Option<NonZeroU32>,
+    guard: Option<String>,
+    guard_password_file: Option<PathBuf>,
+    guard_prefix: Option<String>,
+    guard_ca: Option<PathBuf>,
     replicas: Option<NonZeroU32>,
     key_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
@@ -232,10 +246,18 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?
         }
     };
+    let administered = async |guard: &Guard| open(&cli.common, &config, guard, "http://localhost").await;
+    let guard = || Guard::new(&cli.common.guard, &config);
     match cli.command {
-        Command::Serve(options) => serve(cli.common, options, config).await,
-        Command::Requester(command) => requester(&open(&cli.common, &config, "http://localhost").await?, command).await,
-        Command::User(command) => user(&open(&cli.common, &config, "http://localhost").await?, command).await,
+        Command::Serve(options) => serve(&cli.common, options, &config).await,
+        Command::Requester(command) => requester(&administered(&guard()?).await?, command).await,
+        Command::User(command) => user(&administered(&guard()?).await?, command).await,
+        Command::MoveGuard => {
+            let guard = guard()?;
+            let server = administered(&guard).await?;
+            guard.check(&server).await?;
+            Ok(server.move_guard().await?)
+        }
         Command::Key => say(&format!("{}\n", *SealingKey::generate()?.to_hex())),
         Command::Sign(call) => say(&sign_call(&call)?),
     }
@@ -248,7 +270,7 @@ fn say(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Server, Failure> {
+async fn open(common: &Common, config: &Config, guard: &Guard, public_url: &str) -> Result<Server, Failure> {
     let key_file = common.key_file.as_ref().or(config.key_file.as_ref());
     let key_file = key_file.map_or_else(|| "toopher.key".into(), PathBuf::clone);
     let place = place(common, config)?;
@@ -257,7 +279,8 @@ async fn open(common: &Common, config: &Config, public_url: &str) -> Result<Serv
         Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
     };
     let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
-    place.open(common.database_connections.or(config.database_connections), key, public_url).await
+    let connections = common.database_connections.or(config.database_connections);
+    guard.of(place.open(connections, key, public_url).await?)
 }
 
 fn place(common: &Common, config: &Config) -> Result<Place, Failure> {
@@ -266,17 +289,22 @@ fn place(common: &Common, config: &Config) -> Result<Place, Failure> {
 }
 
 fn read_key(file: &Path) -> Result<String, Failure> {
+    read_secret(file)
+        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", file.display()).into())
+}
+
+/// Reads a file that nobody else should be able to read.
+fn read_secret(file: &Path) -> std::io::Result<String> {
     #[cfg(unix)]
     if std::fs::metadata(file)
         .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o77 != 0)
     {
-        tracing::warn!(file = %file.display(), "others can read the key: chmod 600 it");
+        tracing::warn!(file = %file.display(), "others can read the secret in this file: chmod 600 it");
     }
     std::fs::read_to_string(file)
-        .map_err(|error| format!("{}: {error} (make one: toopher-server key > {0})", file.display()).into())
 }
 
-async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Failure> {
+async fn serve(common: &Common, options: Serve, config: &Config) -> Result<(), Failure> {
     let listen = options.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
     let tls = match (options.tls_cert.or(config.tls_cert.clone()), options.tls_key.or(config.tls_key.clone())) {
         (Some(certificate), Some(key)) => Some(tls(&certificate, &key).await?),
@@ -287,7 +315,7 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
     if options.demo && replicas.get() > 1 {
         return Err(one_only(replicas, "--demo keeps everything in memory"));
     }
-    place(&common, &config)?.serves(replicas)?;
+    place(common, config)?.serves(replicas)?;
     let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let default = format!("{scheme}://{}", listener.local_addr()?);
@@ -303,18 +331,21 @@ async fn serve(common: Common, options: Serve, config: Config) -> Result<(), Fai
         demo(&server, &public_url).await?;
         server
     } else {
-        open(&common, &config, &public_url.unwrap_or(default)).await?
+        let guard = Guard::new(&common.guard, config)?;
+        let server = open(common, config, &guard, &public_url.unwrap_or(default)).await?;
+        guard.settle(&server).await?;
+        server
     };
     let window = options.clock_window.or(config.clock_window).unwrap_or(300);
     let server = server.clock_window_of(Duration::from_secs(window));
 
-    let server = match options.message_command.or(config.message_command) {
+    let server = match options.message_command.or(config.message_command.clone()) {
         Some(program) => server.messenger(move |message| send(program.clone(), message)),
         None => server,
     };
 
     let handle = Handle::new();
-    tokio::spawn(stop_when_told(handle.clone()));
+    tokio::spawn(stop(handle.clone(), told_to_stop()));
     tokio::spawn(sweep(server.clone()));
     tokio::spawn({
         let server = server.clone();
@@ -400,12 +431,14 @@ async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-async fn stop_when_told(handle: Handle<SocketAddr>) {
+/// Ends when the program is told to stop. It listens for SIGTERM from the call on, and not only once it is waited for.
+fn told_to_stop() -> impl Future<Output = ()> {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async move {
+        #[cfg(unix)]
+        match terminate {
             Ok(mut terminate) => tokio::select! {
                 _ = interrupt => {}
                 _ = terminate.recv() => {}
@@ -415,9 +448,13 @@ async fn stop_when_told(handle: Handle<SocketAddr>) {
                 let _ = interrupt.await;
             }
         }
+        #[cfg(not(unix))]
+        let _ = interrupt.await;
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+}
+
+async fn stop(handle: Handle<SocketAddr>, told: impl Future<Output = ()>) {
+    told.await;
     tracing::info!("stopping");
     handle.graceful_shutdown(Some(GRACE));
 }

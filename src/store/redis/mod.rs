@@ -1,5 +1,7 @@
 mod call;
 mod error;
+#[cfg(feature = "server")]
+mod guard;
 mod keys;
 mod link;
 mod pushes;

@@ -159,6 +159,11 @@ function verbs.count()
     return answer(word, wait)
 end
 
+function verbs.peek()
+    local throttle, now = read_throttle(), number()
+    return answer(attempt(peek_failures(throttle), throttle, now))
+end
+
 function verbs.take_back()
     local throttle, failures = read_throttle(), read_failures()
     if not failures.none then
