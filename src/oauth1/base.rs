@@ -1,5 +1,6 @@
 //! What is signed, and its signature (RFC 5849 sections 3.4 and 3.6).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::BASE64;
@@ -12,8 +13,9 @@ use zeroize::Zeroizing;
 /// Everything but the unreserved characters (section 3.6): no stock set of any form or URL encoder is this one.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
+/// Most texts have nothing to encode, and are not copied.
+pub(super) fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, ENCODED).into()
 }
 
 /// The address that is signed (section 3.4.1.2): scheme and host in lower case, the default port left out, the path as
@@ -85,12 +87,13 @@ impl std::error::Error for InvalidBaseUri {}
 pub struct Signable<'a> {
     method: &'a str,
     base: &'a BaseUri,
-    pairs: Vec<(String, String)>,
+    /// Encoded.
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Signable<'a> {
     /// Gathers the parameters, in any order; each counts as often as it occurs.
-    pub fn new<'p>(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
+    pub fn new(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (encode(name), encode(value))).collect();
         // By encoded name, then by encoded value, as bytes (section 3.4.1.3.2).
         pairs.sort_unstable();
@@ -100,9 +103,19 @@ impl<'a> Signable<'a> {
     /// The text that is signed (section 3.4.1.1).
     #[must_use]
     pub fn base_string(&self) -> String {
-        let parameters: Vec<_> = self.pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let method = encode(&self.method.to_ascii_uppercase());
-        format!("{method}&{}&{}", encode(self.base.as_str()), encode(&parameters.join("&")))
+        let parameters = self.pairs.iter().map(|(name, value)| name.len() + value.len() + "%26%3D".len()).sum::<usize>();
+        // Half as much again for what is encoded a second time.
+        let mut text = String::with_capacity(self.method.len() + self.base.0.len() * 3 / 2 + parameters * 3 / 2);
+        text.extend(utf8_percent_encode(&self.method.to_ascii_uppercase(), ENCODED));
+        text.push('&');
+        text.extend(utf8_percent_encode(&self.base.0, ENCODED));
+        for (i, (name, value)) in self.pairs.iter().enumerate() {
+            text.push_str(if i == 0 { "&" } else { "%26" });
+            text.extend(utf8_percent_encode(name, ENCODED));
+            text.push_str("%3D");
+            text.extend(utf8_percent_encode(value, ENCODED));
+        }
+        text
     }
 
     /// The HMAC-SHA1 signature in base64 (section 3.4.2).

@@ -44,7 +44,8 @@ pub fn authorization(
     let protocol = protocol(credentials, nonce, &timestamp);
     let signable = Signable::new(method, base, protocol.into_iter().chain(parameters.iter().copied()));
     let signature = signable.signature(credentials.secret());
-    let mut text = String::from("OAuth ");
+    let mut text = String::with_capacity(320);
+    text.push_str("OAuth ");
     for (name, value) in protocol.into_iter().chain([("oauth_signature", signature.as_str())]) {
         text.push_str(name);
         text.push_str("=\"");
