@@ -1,21 +1,52 @@
 //! What is signed, and its signature (RFC 5849 sections 3.4 and 3.6).
 
-use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use http::uri::{Authority, PathAndQuery};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-/// Everything but the unreserved characters (section 3.6): no stock set of any form or URL encoder is this one.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Everything else is encoded (section 3.6): no stock set of any form or URL encoder is this one.
+fn is_unreserved(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let (mut table, mut byte) = ([false; 256], 0);
+        while byte < 128 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~');
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
+}
 
-/// Most texts have nothing to encode, and are not copied.
-pub(super) fn encode(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, ENCODED).into()
+/// Adds `text`, percent-encoded with `percent` for the sign: `%`, or `%25` for what is encoded a second time.
+pub(super) fn push_encoded(encoded: &mut String, text: &str, percent: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut rest = text;
+    loop {
+        let plain = rest.bytes().position(|byte| !is_unreserved(byte)).unwrap_or(rest.len());
+        encoded.push_str(&rest[..plain]);
+        rest = &rest[plain..];
+        let Some(c) = rest.chars().next() else { return };
+        for byte in rest[..c.len_utf8()].bytes() {
+            encoded.push_str(percent);
+            encoded.push(HEX[usize::from(byte >> 4)].into());
+            encoded.push(HEX[usize::from(byte & 15)].into());
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+}
+
+/// How two texts are ordered once they are encoded: what is encoded begins with `%`, which comes before all that is not.
+fn in_encoded_order(a: &str, b: &str) -> Ordering {
+    let rank = |byte: u8| (is_unreserved(byte), byte);
+    match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+        Some((a, b)) => rank(a).cmp(&rank(b)),
+        None => a.len().cmp(&b.len()),
+    }
 }
 
 /// The address that is signed (section 3.4.1.2): scheme and host in lower case, the default port left out, the path as
@@ -87,33 +118,36 @@ impl std::error::Error for InvalidBaseUri {}
 pub struct Signable<'a> {
     method: &'a str,
     base: &'a BaseUri,
-    /// Encoded.
-    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Signable<'a> {
     /// Gathers the parameters, in any order; each counts as often as it occurs.
     pub fn new(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (encode(name), encode(value))).collect();
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
         // By encoded name, then by encoded value, as bytes (section 3.4.1.3.2).
-        pairs.sort_unstable();
+        pairs.sort_unstable_by(|a, b| in_encoded_order(a.0, b.0).then_with(|| in_encoded_order(a.1, b.1)));
         Self { method, base, pairs }
     }
 
     /// The text that is signed (section 3.4.1.1).
     #[must_use]
     pub fn base_string(&self) -> String {
-        let parameters = self.pairs.iter().map(|(name, value)| name.len() + value.len() + "%26%3D".len()).sum::<usize>();
-        // Half as much again for what is encoded a second time.
-        let mut text = String::with_capacity(self.method.len() + self.base.0.len() * 3 / 2 + parameters * 3 / 2);
-        text.extend(utf8_percent_encode(&self.method.to_ascii_uppercase(), ENCODED));
+        let parameters =
+            self.pairs.iter().map(|(name, value)| name.len() + value.len() + "%26%3D".len()).sum::<usize>();
+        // With some room for what is encoded.
+        let mut text = String::with_capacity(self.method.len() + (self.base.0.len() + parameters) * 3 / 2);
+        push_encoded(&mut text, &self.method.to_ascii_uppercase(), "%");
         text.push('&');
-        text.extend(utf8_percent_encode(&self.base.0, ENCODED));
+        push_encoded(&mut text, &self.base.0, "%");
+        text.push('&');
         for (i, (name, value)) in self.pairs.iter().enumerate() {
-            text.push_str(if i == 0 { "&" } else { "%26" });
-            text.extend(utf8_percent_encode(name, ENCODED));
+            if i > 0 {
+                text.push_str("%26");
+            }
+            push_encoded(&mut text, name, "%25");
             text.push_str("%3D");
-            text.extend(utf8_percent_encode(value, ENCODED));
+            push_encoded(&mut text, value, "%25");
         }
         text
     }
@@ -131,8 +165,11 @@ impl<'a> Signable<'a> {
     }
 
     fn mac(&self, secret: &str) -> Hmac<Sha1> {
+        // With room for it all, so that it never moves and leaves a copy behind.
+        let mut key = Zeroizing::new(String::with_capacity(3 * secret.len() + 1));
+        push_encoded(&mut key, secret, "%");
         // The `&` stays though no token secret follows it.
-        let key = Zeroizing::new(format!("{}&", encode(secret)));
+        key.push('&');
         hmac_sha1(key.as_bytes(), &self.base_string())
     }
 }
@@ -210,6 +247,31 @@ mod tests {
              %26c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1\
              %26oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
         );
+    }
+
+    #[test]
+    fn no_parameters_and_every_byte() {
+        let base = BaseUri::new("https", "h", "/").unwrap();
+        assert_eq!(Signable::new("GET", &base, []).base_string(), "GET&https%3A%2F%2Fh%2F&");
+        let encoded = |text: &str| {
+            let mut encoded = String::new();
+            push_encoded(&mut encoded, text, "%");
+            encoded
+        };
+        // By an encoder of others, with the same set.
+        const SET: percent_encoding::AsciiSet =
+            percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        let ascii: String = (0..128_u8).map(char::from).collect();
+        for text in [ascii.as_str(), "Zo\u{eb} \u{20ac}\u{1f600}", ""] {
+            assert_eq!(encoded(text), percent_encoding::utf8_percent_encode(text, &SET).to_string());
+        }
+        let texts: Vec<_> =
+            ascii.chars().flat_map(|c| [c.to_string(), format!("a{c}"), format!("{c}\u{eb}")]).collect();
+        for a in &texts {
+            for b in &texts {
+                assert_eq!(in_encoded_order(a, b), encoded(a).cmp(&encoded(b)), "{a:?} {b:?}");
+            }
+        }
     }
 
     /// Values computed independently for one call with awkward parameters.

@@ -16,7 +16,7 @@ pub(super) fn parse(header: &[u8]) -> Option<Result<Vec<(String, String)>, Malfo
 pub(super) struct Malformed;
 
 fn parameters(mut rest: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
-    let mut pairs = Vec::new();
+    let mut pairs = Vec::with_capacity(7);
     loop {
         // Empty elements of a list are skipped (RFC 9110 section 5.6.1.2): a client leaves a comma at the end.
         rest = rest.trim_ascii_start();
@@ -57,13 +57,11 @@ fn quoted_string(text: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 
 /// Decodes what a client must have encoded: everything outside the unreserved set, and nothing half-way.
 fn decode(encoded: &[u8]) -> Result<String, Malformed> {
-    if encoded.is_empty() {
-        return Ok(String::new());
-    }
-    let mut bytes = encoded.iter();
+    let (mut bytes, mut plain) = (encoded.iter(), true);
     while let Some(&byte) = bytes.next() {
         let sound = match byte {
             b'%' => {
+                plain = false;
                 let mut hex = || bytes.next().is_some_and(u8::is_ascii_hexdigit);
                 hex() && hex()
             }
@@ -75,6 +73,9 @@ fn decode(encoded: &[u8]) -> Result<String, Malformed> {
         if !sound {
             return Err(Malformed);
         }
+    }
+    if plain {
+        return String::from_utf8(encoded.to_vec()).map_err(|_| Malformed);
     }
     percent_decode(encoded).decode_utf8().map(Into::into).map_err(|_| Malformed)
 }

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::base::encode;
+use super::base::push_encoded;
 use super::{BaseUri, Credentials, Signable};
 pub use crate::random::NoRandomness;
 
@@ -49,7 +49,7 @@ pub fn authorization(
     for (name, value) in protocol.into_iter().chain([("oauth_signature", signature.as_str())]) {
         text.push_str(name);
         text.push_str("=\"");
-        text.push_str(&encode(value));
+        push_encoded(&mut text, value, "%");
         text.push_str("\", ");
     }
     text.truncate(text.len() - 2);
