@@ -124,10 +124,13 @@ pub struct Signable<'a> {
 impl<'a> Signable<'a> {
     /// Gathers the parameters, in any order; each counts as often as it occurs.
     pub fn new(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        let mut sorted = Vec::with_capacity(16);
+        sorted.extend(pairs);
         // By encoded name, then by encoded value, as bytes (section 3.4.1.3.2).
-        pairs.sort_unstable_by(|a, b| in_encoded_order(a.0, b.0).then_with(|| in_encoded_order(a.1, b.1)));
-        Self { method, base, pairs }
+        sorted.sort_unstable_by(|a: &(&str, &str), b| {
+            in_encoded_order(a.0, b.0).then_with(|| in_encoded_order(a.1, b.1))
+        });
+        Self { method, base, pairs: sorted }
     }
 
     /// The text that is signed (section 3.4.1.1).

@@ -187,7 +187,7 @@ impl Totp {
     pub fn code_at(&self, since_epoch: Duration) -> Otp {
         let mut truncated = 0;
         self.keyed.each([(self.step_at(since_epoch), ())], |_, (), of_step| truncated = of_step);
-        self.code(truncated)
+        Otp::from_digits(self.shortened(truncated), self.digits.get())
     }
 
     /// The secret.
@@ -215,18 +215,21 @@ impl Totp {
             let step = present.checked_add_signed(offset);
             (step.unwrap_or(present), Choice::from(u8::from(step.is_some())))
         });
+        // As numbers, which compare in one step each; the length decides with them, as zeros may lead.
+        let (given, length) = otp.number();
+        let right_length = length.ct_eq(&self.digits.get());
         let (mut found, mut matching) = (Choice::from(0), 0_u64);
         self.keyed.each(steps, |step, counts, truncated| {
-            let hit = self.code(truncated).ct_eq(otp) & counts;
+            let hit = self.shortened(truncated).ct_eq(&given) & right_length & counts;
             matching.conditional_assign(&step, hit);
             found |= hit;
         });
         bool::from(found).then_some(matching)
     }
 
-    fn code(&self, truncated: u32) -> Otp {
-        let digits = self.digits.get();
-        Otp::from_digits(truncated % 10_u32.pow(u32::from(digits)), digits)
+    /// Its last digits, as many as a code has.
+    fn shortened(&self, truncated: u32) -> u32 {
+        truncated % 10_u32.pow(u32::from(self.digits.get()))
     }
 }
 
