@@ -25,8 +25,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use common::Clock;
+use common::phones::{self, Ask, Phones, approvals};
 use common::toopher::Site;
+use common::{Calls, Clock};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -35,6 +36,7 @@ use tower::Service;
 use tower_http::auth::AsyncRequireAuthorizationLayer;
 use tower_toopher::oauth1::Credentials;
 use tower_toopher::server::{SealingKey, Server};
+use tower_toopher::store::MemoryStore;
 use tower_toopher::toopher::{ApiCall, ApiReply, HyperTransport, ReqwestTransport, ToopherClient, ToopherVerifier};
 use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp, TotpVerifier};
 use tower_toopher::{Action, BoxError, Factor, HeaderOrForm, Otp, SecondFactor, ToopherLayer, UserId};
@@ -92,6 +94,11 @@ impl Load {
             }
             "gate-header" => {
                 self.send_codes(1);
+                inner().layer(self.layer())
+            }
+            "gate-and-10k-held" => {
+                self.send_codes(1);
+                self.hold(10_000).await;
                 inner().layer(self.layer())
             }
             "gate-form" => {
@@ -166,6 +173,20 @@ impl Load {
         }
         ToopherLayer::new(TotpVerifier::new(users).unwrap().clock(self.clock()))
             .identify(|parts| user_of(&parts.headers))
+    }
+
+    /// Has so many requests wait for a phone, beside whatever else is served.
+    async fn hold(&self, requests: usize) {
+        let (phones, wait) = (Phones::default(), Duration::from_secs(100));
+        let approvals = approvals(&phones, MemoryStore::new(), &Clock::at(self.now));
+        let gate = phones::gate(approvals.most_held(requests).longest_wait(wait), &Calls::default());
+        for i in 0..requests {
+            let (gate, ask) = (gate.clone(), Ask::default().user(&format!("holder-{i}")).wait(wait.as_secs()));
+            tokio::spawn(async move { ask.send(&gate).await });
+        }
+        while phones.rings() < requests {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// What one would write: it records nothing.

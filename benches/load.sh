@@ -52,7 +52,7 @@ measure() {
 
 echo "mode               conn                  median      99th     per request"
 for connections in ${CONNECTIONS-1 8 64 256}; do
-    for mode in bare authorization gate-header gate-form; do
+    for mode in bare authorization gate-header gate-form gate-and-10k-held; do
         measure $mode 150000 $connections
     done
     for mode in bare-reqwest gate-reqwest bare-hyper gate-hyper; do

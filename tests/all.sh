@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
-    [openssl]=openssl [chromium]=chromium [chromedriver]=chromium-driver)
+    [openssl]=openssl [chromium]=chromium [chromedriver]=chromium-driver [valgrind]=valgrind)
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
@@ -32,4 +32,6 @@ export REQUIRE_TOOLS=1
 export PYOTP_PYTHON="$PWD/$python"
 cargo test --all-targets
 cargo test --doc
+# What a request costs, in instructions, since no clock of a shared machine can tell.
+benches/instructions/check.sh
 echo "all tests passed"

@@ -9,7 +9,7 @@ few=100
 many=600
 target=../../target/instructions
 
-cargo build --quiet --release --locked --target-dir "$target"
+cargo build --quiet --release --target-dir "$target"
 
 # The instructions of a whole run.
 count() {
