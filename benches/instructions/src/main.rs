@@ -107,7 +107,8 @@ fn totp_gate(
     users.insert(alice(), Pairing::confirmed(Totp::new(Secret::from_bytes(SECRET)?)));
     let clock = Arc::new(AtomicU64::new(START));
     let read = Arc::clone(&clock);
-    let verifier = TotpVerifier::new(users)?.clock(move || UNIX_EPOCH + Duration::from_secs(read.load(Ordering::Relaxed)));
+    let verifier =
+        TotpVerifier::new(users)?.clock(move || UNIX_EPOCH + Duration::from_secs(read.load(Ordering::Relaxed)));
     let mut gate = ToopherLayer::new(verifier).layer(Bare);
     Ok(tower::service_fn(move |request| {
         let response = gate.call(request);
