@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything in one go, into results.txt, and draws ratios.svg from it. It takes about ten minutes; nothing else
+# `benches/all.sh [SECONDS]` measures everything in one go, into results.txt, and draws ratios.svg from it. It takes some ten minutes; nothing else
 # should run meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ cargo bench --quiet --no-run --bench gate --bench totp --bench form --bench oaut
     echo
     echo "## servers under load"
     echo
-    benches/load.sh
+    benches/load.sh "${1-3}"
     echo
     echo "load after: $(cut -d' ' -f1 /proc/loadavg)"
 } | tee benches/results.txt

@@ -66,7 +66,7 @@ def main(results, drawing):
             f'<text x="{LEFT - 8}" y="{y + 17}" fill="{TEXT}" text-anchor="end">{html.escape(label)}</text>',
             f'<rect x="{LEFT}" y="{y + 5}" width="{x(ratio) - LEFT:.1f}" height="16" rx="2" fill="{colour}"/>',
             f'<line x1="{x(mark):.1f}" y1="{y + 2}" x2="{x(mark):.1f}" y2="{y + 24}" stroke="{TEXT}" stroke-width="3"/>',
-            f'<text x="{LEFT + WIDTH + 14}" y="{y + 17}" fill="{TEXT}">{ratio:.2f} of {html.escape(peer)}</text>',
+            f'<text x="{LEFT + WIDTH + 14}" y="{y + 17}" fill="{TEXT}">{ratio:.2f} of {html.escape(peer.split(",")[0])}</text>',
         ]
     svg.append("</svg>")
     with open(drawing, "w", encoding="utf-8") as file:
