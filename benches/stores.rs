@@ -286,10 +286,11 @@ fn pauses(users: &Arc<[UserId]>) {
     });
     row("full, spent steps that are over", &|| {
         let store = MemoryStore::bounded(keys() / 2);
-        let second = AtomicU64::new(0);
+        let turn = AtomicU64::new(0);
         longest(&|user| {
             // By the time that the store is full, the first are over.
-            let at = START + Duration::from_micros(second.fetch_add(3000, Ordering::Relaxed));
+            let turn = turn.fetch_add(1, Ordering::Relaxed) as f64 / keys() as f64;
+            let at = START + KEPT.mul_f64(2.4 * turn);
             assert_eq!(now(store.spend_step(user, "", 0, at + KEPT, at)), Ok(Spend::Fresh));
         })
     });

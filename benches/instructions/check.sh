@@ -27,10 +27,13 @@ measure() {
 }
 
 if [ "${1-}" = --update ]; then
-    echo "# Instructions of one time through each path, with $(rustc --version | cut -d' ' -f1-2) on $(uname -m)."
-    for path in granted refused skipped form long_form totp_right totp_wrong sign check; do
-        echo "$path $(measure $path)"
-    done
+    {
+        echo "# Instructions of one time through each path, with $(rustc --version | cut -d' ' -f1-2) on $(uname -m)."
+        for path in granted refused skipped form long_form totp_right totp_wrong sign check; do
+            echo "$path $(measure $path)"
+        done
+    } >budget.new
+    mv budget.new budget.txt
     exit
 fi
 
