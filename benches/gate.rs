@@ -1,16 +1,14 @@
 //! What the gate costs, beside the bare service and the middleware that people would write instead.
 //!
-//! Run with `cargo bench --bench gate`. All contenders take turns in one process, so the ratios hold when the speed of
-//! the machine does not; each figure is the median over the rounds, with the least and the most. Requests are made
-//! outside the measured time. Allocations are counted, not sampled.
+//! Run with `cargo bench --bench gate`. Requests are made outside the measured time.
 #![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
+mod support;
+
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::{Ready, ready};
 use std::hint::black_box;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};
@@ -18,70 +16,80 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use support::{Contender, compare};
 use tower::{Layer, Service};
 use tower_http::auth::AsyncRequireAuthorizationLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tower_toopher::{Attempt, DenyReason, Factor, Otp, SecondFactor, ToopherLayer, UserId, Verdict};
 
 const BATCH: usize = 1000;
-const ROUNDS: usize = 201;
-const WARM_UP: usize = 20;
+const RIGHT: Option<&str> = Some("081804");
+const WRONG: Option<&str> = Some("000000");
 
 type Body = Full<Bytes>;
 
 fn main() {
-    // `cargo test --benches` asks only whether it runs.
-    let rounds = if std::env::args().any(|arg| arg == "--bench") { ROUNDS } else { 1 };
-
+    let plain = |otp| batch(move || request(otp));
+    let authorization = AsyncRequireAuthorizationLayer::new(authorize);
+    let validation = ValidateRequestHeaderLayer::custom(validate);
     compare(
-        "plain tower",
-        rounds,
-        "AsyncRequireAuthorization",
+        "the gate on a plain tower service",
         vec![
-            contender("bare service", Bare, || request(Some("081804")), 200),
-            contender(
-                "AsyncRequireAuthorization",
-                AsyncRequireAuthorizationLayer::new(authorize).layer(Bare),
-                || request(Some("081804")),
-                200,
-            ),
-            contender(
+            Contender::service("bare service", Bare, plain(RIGHT), 200),
+            Contender::service("AsyncRequireAuthorization", authorization.clone().layer(Bare), plain(RIGHT), 200),
+            Contender::service(
                 "AsyncRequireAuthorization, refused",
-                AsyncRequireAuthorizationLayer::new(authorize).layer(Bare),
-                || request(Some("000000")),
+                authorization.clone().layer(Bare),
+                plain(WRONG),
                 401,
             ),
-            contender(
-                "ValidateRequestHeader::custom",
-                ValidateRequestHeaderLayer::custom(validate).layer(Bare),
-                || request(Some("081804")),
-                200,
-            ),
-            contender("gate", gate().layer(Bare), || request(Some("081804")), 200),
-            contender("gate, refused", gate().layer(Bare), || request(Some("000000")), 401),
-            contender("gate, skipped", gate().insecure_skip(|_| true).layer(Bare), || request(None), 200),
-            contender("gate, passed an outer one", gate().layer(Bare), passed, 200),
+            Contender::service("ValidateRequestHeader::custom", validation.layer(Bare), plain(RIGHT), 200)
+                .against("AsyncRequireAuthorization", None),
+            Contender::service("gate", gate().layer(Bare), plain(RIGHT), 200)
+                .against("AsyncRequireAuthorization", 1.00),
+            Contender::service("gate, refused", gate().layer(Bare), plain(WRONG), 401)
+                .against("AsyncRequireAuthorization, refused", 0.95),
+            Contender::service("gate, skipped", gate().insecure_skip(|_| true).layer(Bare), plain(None), 200)
+                .against("AsyncRequireAuthorization", None),
+            Contender::service("gate, passed an outer one", gate().layer(Bare), batch(passed), 200)
+                .against("AsyncRequireAuthorization", None),
         ],
     );
 
     let app = || Router::new().route("/", get(|| async { "in" }));
+    let axum = |otp| batch(move || request(otp).map(|_| axum::body::Body::empty()));
+    let passed = batch(|| passed().map(|_| axum::body::Body::empty()));
+    let authorization = AsyncRequireAuthorizationLayer::new(authorize_axum);
     compare(
-        "inside an axum Router",
-        rounds,
-        "from_fn",
+        "the gate and an axum Router",
         vec![
-            contender("bare Router", app(), axum_request, 200),
-            contender("from_fn", app().layer(from_fn(check)), axum_request, 200),
-            contender(
-                "AsyncRequireAuthorization",
-                app().layer(AsyncRequireAuthorizationLayer::new(authorize_axum)),
-                axum_request,
-                200,
-            ),
-            contender("gate", app().layer(gate()), axum_request, 200),
-            contender("gate outside the Router", gate().layer(app()), axum_request, 200),
+            Contender::service("bare Router", app(), axum(RIGHT), 200),
+            Contender::service("from_fn", app().layer(from_fn(check)), axum(RIGHT), 200),
+            Contender::service("from_fn, refused", app().layer(from_fn(check)), axum(WRONG), 401),
+            Contender::service("AsyncRequireAuthorization", app().layer(authorization.clone()), axum(RIGHT), 200)
+                .against("from_fn", None),
+            Contender::service("AsyncRequireAuthorization outside", authorization.layer(app()), axum(RIGHT), 200)
+                .against("from_fn", None),
+            Contender::service("gate inside", app().layer(gate()), axum(RIGHT), 200).against("from_fn", 0.87),
+            Contender::service("gate inside, refused", app().layer(gate()), axum(WRONG), 401)
+                .against("from_fn, refused", None),
+            Contender::service("gate inside, skipped", app().layer(gate().insecure_skip(|_| true)), axum(None), 200)
+                .against("bare Router", None),
+            Contender::service("gate inside, passed an outer one", app().layer(gate()), passed, 200)
+                .against("bare Router", None),
+            Contender::service("gate outside", gate().layer(app()), axum(RIGHT), 200)
+                .against("AsyncRequireAuthorization outside", None),
+            Contender::service("gate outside, refused", gate().layer(app()), axum(WRONG), 401)
+                .against("from_fn, refused", None),
+            Contender::service("gate outside, skipped", gate().insecure_skip(|_| true).layer(app()), axum(None), 200)
+                .against("bare Router", None),
         ],
     );
+}
+
+/// Many of one request.
+fn batch<B>(make: impl Fn() -> Request<B> + 'static) -> impl FnMut() -> Vec<Request<B>> + 'static {
+    move || (0..BATCH).map(|_| make()).collect()
 }
 
 // What is compared.
@@ -196,98 +204,4 @@ fn passed() -> Request<Body> {
     let mut request = request(None);
     request.extensions_mut().insert(SecondFactor::new(alice(), "log in", Factor::Totp));
     request
-}
-
-fn axum_request() -> axum::extract::Request {
-    request(Some("081804")).map(|_| axum::body::Body::empty())
-}
-
-// How it is compared.
-
-struct Contender {
-    name: &'static str,
-    /// Runs one batch and says how long it took.
-    batch: Box<dyn FnMut() -> Duration>,
-    allocations: u64,
-}
-
-fn contender<S, B, R>(
-    name: &'static str,
-    mut service: S,
-    make: impl Fn() -> Request<B> + 'static,
-    status: u16,
-) -> Contender
-where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + 'static,
-    B: 'static,
-    R: 'static,
-{
-    let call = move |service: &mut S, request: Request<B>| {
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(service.poll_ready(&mut cx).is_ready());
-        let mut future = pin!(service.call(request));
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(Ok(response)) => response,
-            _ => unreachable!("everything here is ready at once"),
-        }
-    };
-    assert_eq!(call(&mut service, make()).status(), status, "{name}");
-    let mut once = Some(make());
-    let counted = allocation_counter::measure(|| drop(call(&mut service, once.take().unwrap())));
-    let batch = move || {
-        let requests: Vec<_> = (0..BATCH).map(|_| make()).collect();
-        let mut responses = Vec::with_capacity(BATCH);
-        let start = Instant::now();
-        for request in requests {
-            responses.push(call(&mut service, request));
-        }
-        let took = start.elapsed();
-        drop(black_box(responses));
-        took
-    };
-    Contender { name, batch: Box::new(batch), allocations: counted.count_total }
-}
-
-fn compare(title: &str, rounds: usize, peer: &str, mut contenders: Vec<Contender>) {
-    for _ in 0..WARM_UP.min(rounds) {
-        for contender in &mut contenders {
-            (contender.batch)();
-        }
-    }
-    let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
-    for round in 0..rounds {
-        // Another one begins each round, so that none always runs in the wake of the same.
-        for i in 0..contenders.len() {
-            let i = (i + round) % contenders.len();
-            times[i].push((contenders[i].batch)().as_nanos() as f64 / BATCH as f64);
-        }
-    }
-    let peer_at = contenders.iter().position(|contender| contender.name == peer).unwrap();
-    println!("\n{title}: {rounds} rounds of {BATCH} requests\n");
-    println!(
-        "{:<36} {:>22} {:>22} {:>26} {:>6}",
-        "",
-        "ns a request",
-        "of the bare one",
-        format!("of {peer}"),
-        "allocs"
-    );
-    for (i, contender) in contenders.iter().enumerate() {
-        let ratios = |base: usize| times[i].iter().zip(&times[base]).map(|(a, b)| a / b).collect();
-        println!(
-            "{:<36} {:>22} {:>22} {:>26} {:>6}",
-            contender.name,
-            spread(times[i].clone(), 0),
-            spread(ratios(0), 2),
-            spread(ratios(peer_at), 2),
-            contender.allocations
-        );
-    }
-}
-
-/// The median, and the least and the most.
-fn spread(mut values: Vec<f64>, decimals: usize) -> String {
-    values.sort_by(f64::total_cmp);
-    let (min, median, max) = (values[0], values[values.len() / 2], values[values.len() - 1]);
-    format!("{median:.decimals$} ({min:.decimals$}-{max:.decimals$})")
 }

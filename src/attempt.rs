@@ -41,17 +41,20 @@ struct Waiting {
 
 impl Attempt {
     /// An attempt without an OTP and without a terminal.
+    #[inline]
     pub fn new(user: UserId, action: impl Into<Action>) -> Self {
         Self { user, action: action.into(), terminal: None, otp: None, waiting: None }
     }
 
     /// Sets the OTP, or takes it away. Default: none.
+    #[inline]
     pub fn with_otp(mut self, otp: Option<Otp>) -> Self {
         self.otp = otp;
         self
     }
 
     /// Sets the terminal that the request comes from. Default: none.
+    #[inline]
     pub fn with_terminal(mut self, terminal: Option<Terminal>) -> Self {
         self.terminal = terminal;
         self

@@ -65,8 +65,14 @@ impl Otp {
         if spelling.len() > MAX_SPELLING {
             return Err(ParseOtpError::Malformed);
         }
-        let spelling = std::str::from_utf8(spelling).map_err(|_| ParseOtpError::NotText)?;
         let mut otp = Self { text: [0; BACKUP_CODE_LEN], len: 0 };
+        // As nearly all of them are spelt.
+        if matches!(spelling.len(), 6..=8) && spelling.iter().all(u8::is_ascii_digit) {
+            otp.text[..spelling.len()].copy_from_slice(spelling);
+            otp.len = spelling.len() as u8;
+            return Ok(otp);
+        }
+        let spelling = std::str::from_utf8(spelling).map_err(|_| ParseOtpError::NotText)?;
         let mut hyphen = false;
         for c in spelling.chars() {
             if is_ignored(c) {
@@ -96,6 +102,13 @@ impl Otp {
             value /= 10;
         }
         otp
+    }
+
+    /// The number that the digits are, and how many there are. A backup code is none, and longer than any.
+    #[cfg(feature = "totp")]
+    pub(crate) fn number(&self) -> (u32, u8) {
+        let digit = |number: u32, byte: &u8| number.wrapping_mul(10).wrapping_add(u32::from(byte.wrapping_sub(b'0')));
+        (self.as_bytes().iter().fold(0, digit), self.len)
     }
 
     fn push(&mut self, c: char) -> Result<(), ParseOtpError> {

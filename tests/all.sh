@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
     [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver
-    [nginx]=nginx)
+    [nginx]=nginx [valgrind]=valgrind)
 # Where this system knows it.
 if apt-cache show valkey-server >/dev/null 2>&1; then
     packages[valkey-server]=valkey-server
@@ -53,4 +53,6 @@ if command -v valkey-server >/dev/null; then
 else
     echo "the store in Redis was not tried with Valkey, which is not installed"
 fi
+# What a request costs, in instructions, since no clock of a shared machine can tell.
+benches/instructions/check.sh
 echo "all tests passed"

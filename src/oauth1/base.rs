@@ -1,5 +1,6 @@
 //! What is signed, and its signature (RFC 5849 sections 3.4 and 3.6).
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use data_encoding::BASE64;
@@ -12,8 +13,28 @@ use zeroize::Zeroizing;
 /// Everything but the unreserved characters (section 3.6): no stock set of any form or URL encoder is this one.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Adds `text`, percent-encoded with `percent` for the sign: `%`, or `%25` for what is encoded a second time.
+pub(super) fn push_encoded(encoded: &mut String, text: &str, percent: &str) {
+    for part in utf8_percent_encode(text, ENCODED) {
+        // A part is one byte that is encoded, or some that are not, of which none is that sign.
+        match part.strip_prefix('%') {
+            Some(digits) => encoded.extend([percent, digits]),
+            None => encoded.push_str(part),
+        }
+    }
+}
+
+/// How two texts are ordered once they are encoded: what is encoded begins with `%`, which comes before all that is not.
+fn in_encoded_order(a: &str, b: &str) -> Ordering {
+    let rank = |byte: u8| (is_unreserved(byte), byte);
+    match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+        Some((a, b)) => rank(a).cmp(&rank(b)),
+        None => a.len().cmp(&b.len()),
+    }
 }
 
 /// The address that is signed (section 3.4.1.2): scheme and host in lower case, the default port left out, the path as
@@ -85,24 +106,41 @@ impl std::error::Error for InvalidBaseUri {}
 pub struct Signable<'a> {
     method: &'a str,
     base: &'a BaseUri,
-    pairs: Vec<(String, String)>,
+    pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Signable<'a> {
     /// Gathers the parameters, in any order; each counts as often as it occurs.
-    pub fn new<'p>(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
-        let mut pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (encode(name), encode(value))).collect();
+    pub fn new(method: &'a str, base: &'a BaseUri, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut sorted = Vec::with_capacity(16);
+        sorted.extend(pairs);
         // By encoded name, then by encoded value, as bytes (section 3.4.1.3.2).
-        pairs.sort_unstable();
-        Self { method, base, pairs }
+        sorted.sort_unstable_by(|a: &(&str, &str), b| {
+            in_encoded_order(a.0, b.0).then_with(|| in_encoded_order(a.1, b.1))
+        });
+        Self { method, base, pairs: sorted }
     }
 
     /// The text that is signed (section 3.4.1.1).
     #[must_use]
     pub fn base_string(&self) -> String {
-        let parameters: Vec<_> = self.pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let method = encode(&self.method.to_ascii_uppercase());
-        format!("{method}&{}&{}", encode(self.base.as_str()), encode(&parameters.join("&")))
+        let parameters =
+            self.pairs.iter().map(|(name, value)| name.len() + value.len() + "%26%3D".len()).sum::<usize>();
+        // With some room for what is encoded.
+        let mut text = String::with_capacity(self.method.len() + (self.base.0.len() + parameters) * 3 / 2);
+        push_encoded(&mut text, &self.method.to_ascii_uppercase(), "%");
+        text.push('&');
+        push_encoded(&mut text, &self.base.0, "%");
+        text.push('&');
+        for (i, (name, value)) in self.pairs.iter().enumerate() {
+            if i > 0 {
+                text.push_str("%26");
+            }
+            push_encoded(&mut text, name, "%25");
+            text.push_str("%3D");
+            push_encoded(&mut text, value, "%25");
+        }
+        text
     }
 
     /// The HMAC-SHA1 signature in base64 (section 3.4.2).
@@ -118,8 +156,11 @@ impl<'a> Signable<'a> {
     }
 
     fn mac(&self, secret: &str) -> Hmac<Sha1> {
+        // With room for it all, so that it never moves and leaves a copy behind.
+        let mut key = Zeroizing::new(String::with_capacity(3 * secret.len() + 1));
+        push_encoded(&mut key, secret, "%");
         // The `&` stays though no token secret follows it.
-        let key = Zeroizing::new(format!("{}&", encode(secret)));
+        key.push('&');
         hmac_sha1(key.as_bytes(), &self.base_string())
     }
 }
@@ -197,6 +238,31 @@ mod tests {
              %26c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1\
              %26oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
         );
+    }
+
+    #[test]
+    fn no_parameters_and_every_byte() {
+        let base = BaseUri::new("https", "h", "/").unwrap();
+        assert_eq!(Signable::new("GET", &base, []).base_string(), "GET&https%3A%2F%2Fh%2F&");
+        let encoded = |text: &str| {
+            let mut encoded = String::new();
+            push_encoded(&mut encoded, text, "%");
+            encoded
+        };
+        let ascii: String = (0..128_u8).map(char::from).collect();
+        for text in [ascii.as_str(), "Zo\u{eb} \u{20ac}\u{1f600}", ""] {
+            assert_eq!(encoded(text), utf8_percent_encode(text, ENCODED).to_string());
+            let mut twice = String::new();
+            push_encoded(&mut twice, text, "%25");
+            assert_eq!(twice, encoded(&encoded(text)));
+        }
+        let texts: Vec<_> =
+            ascii.chars().flat_map(|c| [c.to_string(), format!("a{c}"), format!("{c}\u{eb}")]).collect();
+        for a in &texts {
+            for b in &texts {
+                assert_eq!(in_encoded_order(a, b), encoded(a).cmp(&encoded(b)), "{a:?} {b:?}");
+            }
+        }
     }
 
     /// Values computed independently for one call with awkward parameters.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::header;
+use super::pairs::Pairs;
 use super::{BaseUri, Signable};
 
 const MAX_NONCE: usize = 256;
@@ -17,9 +18,9 @@ const MAX_TIMESTAMP_DIGITS: usize = 12;
 pub struct OauthRequest {
     method: String,
     base: BaseUri,
-    header: Vec<(String, String)>,
-    query: Vec<(String, String)>,
-    form: Vec<(String, String)>,
+    header: Pairs,
+    query: Pairs,
+    form: Pairs,
     timestamp: u64,
 }
 
@@ -50,13 +51,12 @@ impl OauthRequest {
         if count > MAX_PARAMETERS {
             return Err(CheckError::TooMany);
         }
-        let decode = |encoded: &[u8]| form_urlencoded::parse(encoded).into_owned().collect();
         let mut request = Self {
             method: method.to_owned(),
             base,
             header,
-            query: decode(query.unwrap_or_default().as_bytes()),
-            form: decode(form.unwrap_or_default()),
+            query: Pairs::of_form(query.unwrap_or_default().as_bytes()),
+            form: Pairs::of_form(form.unwrap_or_default()),
             timestamp: 0,
         };
         request.timestamp = request.checked()?;
@@ -65,7 +65,7 @@ impl OauthRequest {
 
     fn checked(&self) -> Result<u64, CheckError> {
         let places = [&self.header, &self.query, &self.form];
-        let protocol = |pairs: &&Vec<(String, String)>| pairs.iter().any(|(name, _)| name == "oauth_signature");
+        let protocol = |pairs: &&Pairs| pairs.iter().any(|(name, _)| name == "oauth_signature");
         if places.into_iter().filter(protocol).count() != 1 {
             return Err(if places.into_iter().any(|pairs| protocol(&pairs)) {
                 CheckError::Repeated
@@ -110,14 +110,13 @@ impl OauthRequest {
         if Signable::new(&self.method, &self.base, every()).is_signature(secret, signature) {
             return true;
         }
-        let again = |pair: &(String, String)| self.query.contains(pair);
-        if !self.form.iter().any(again) {
+        let again = |pair: &(&str, &str)| self.query.iter().any(|in_query| in_query == *pair);
+        if !self.form.iter().any(|pair| again(&pair)) {
             return false;
         }
         let form = self.form.iter().filter(|pair| !again(pair));
-        let once = self.header.iter().chain(&self.query).chain(form);
-        let once =
-            once.map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| *name != "oauth_signature");
+        let once = self.header.iter().chain(self.query.iter()).chain(form);
+        let once = once.filter(|(name, _)| *name != "oauth_signature");
         Signable::new(&self.method, &self.base, once).is_signature(secret, signature)
     }
 
@@ -140,8 +139,7 @@ impl OauthRequest {
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let all = self.header.iter().chain(&self.query).chain(&self.form);
-        all.map(|(name, value)| (name.as_str(), value.as_str()))
+        self.header.iter().chain(self.query.iter()).chain(self.form.iter())
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &str> {

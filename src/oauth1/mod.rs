@@ -24,6 +24,7 @@
 mod base;
 mod check;
 mod header;
+mod pairs;
 pub mod postback;
 pub mod sign;
 

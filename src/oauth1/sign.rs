@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::base::encode;
+use super::base::push_encoded;
 use super::{BaseUri, Credentials, Signable};
 pub use crate::random::NoRandomness;
 
@@ -44,11 +44,12 @@ pub fn authorization(
     let protocol = protocol(credentials, nonce, &timestamp);
     let signable = Signable::new(method, base, protocol.into_iter().chain(parameters.iter().copied()));
     let signature = signable.signature(credentials.secret());
-    let mut text = String::from("OAuth ");
+    let mut text = String::with_capacity(320);
+    text.push_str("OAuth ");
     for (name, value) in protocol.into_iter().chain([("oauth_signature", signature.as_str())]) {
         text.push_str(name);
         text.push_str("=\"");
-        text.push_str(&encode(value));
+        push_encoded(&mut text, value, "%");
         text.push_str("\", ");
     }
     text.truncate(text.len() - 2);

@@ -1,8 +1,10 @@
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::digest::FixedOutputReset;
+use hmac::{HmacReset, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -32,6 +34,7 @@ const MAX_REACH: u8 = 10;
 #[must_use]
 pub struct Totp {
     secret: Secret,
+    keyed: Keyed,
     algorithm: Algorithm,
     digits: Digits,
     period: NonZeroU32,
@@ -151,12 +154,17 @@ impl Totp {
     /// SHA-1, six digits, 30 seconds.
     pub fn new(secret: Secret) -> Self {
         const THIRTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
-        Self { secret, algorithm: Algorithm::default(), digits: Digits::default(), period: THIRTY }
+        let algorithm = Algorithm::default();
+        let keyed = Keyed::new(algorithm, secret.as_bytes());
+        Self { secret, keyed, algorithm, digits: Digits::default(), period: THIRTY }
     }
 
     /// Sets the algorithm. Default: SHA-1.
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithm = algorithm;
+        if algorithm != self.algorithm {
+            self.keyed = Keyed::new(algorithm, self.secret.as_bytes());
+            self.algorithm = algorithm;
+        }
         self
     }
 
@@ -177,7 +185,9 @@ impl Totp {
     /// The code at a time since 1970-01-01 00:00 UTC: what the authenticator shows then.
     #[must_use]
     pub fn code_at(&self, since_epoch: Duration) -> Otp {
-        self.keyed().code(self.step_at(since_epoch), self.digits)
+        let mut truncated = 0;
+        self.keyed.each([(self.step_at(since_epoch), ())], |_, (), of_step| truncated = of_step);
+        Otp::from_digits(self.shortened(truncated), self.digits.get())
     }
 
     /// The secret.
@@ -199,60 +209,81 @@ impl Totp {
     /// The step of the window whose code this is. Every step is computed and compared, whichever matches; where two
     /// have the same code it is the later one, so that spending it spends both.
     pub(super) fn matching_step(&self, otp: &Otp, since_epoch: Duration, window: Window) -> Option<u64> {
-        let keyed = self.keyed();
         let present = self.step_at(since_epoch);
-        let (mut found, mut matching) = (Choice::from(0), 0_u64);
-        for offset in -i64::from(window.past)..=i64::from(window.future) {
+        let steps = (-i64::from(window.past)..=i64::from(window.future)).map(|offset| {
             // A step before the first, or after the last, is compared like the others and never counts.
             let step = present.checked_add_signed(offset);
-            let hit =
-                keyed.code(step.unwrap_or(present), self.digits).ct_eq(otp) & Choice::from(u8::from(step.is_some()));
-            matching.conditional_assign(&step.unwrap_or(present), hit);
+            (step.unwrap_or(present), Choice::from(u8::from(step.is_some())))
+        });
+        // As numbers, which compare in one step each; the length decides with them, as zeros may lead.
+        let (given, length) = otp.number();
+        let right_length = length.ct_eq(&self.digits.get());
+        let (mut found, mut matching) = (Choice::from(0), 0_u64);
+        self.keyed.each(steps, |step, counts, truncated| {
+            let hit = self.shortened(truncated).ct_eq(&given) & right_length & counts;
+            matching.conditional_assign(&step, hit);
             found |= hit;
-        }
+        });
         bool::from(found).then_some(matching)
     }
 
-    fn keyed(&self) -> Keyed {
-        Keyed::new(self.algorithm, self.secret.as_bytes())
+    /// Its last digits, as many as a code has.
+    fn shortened(&self, truncated: u32) -> u32 {
+        truncated % 10_u32.pow(u32::from(self.digits.get()))
     }
 }
 
-/// An HMAC that has taken in the key, once for all steps of a window.
+/// HMACs that have taken in the key, once for all codes. Clones share them; they are cleared with the last.
+#[derive(Clone)]
 enum Keyed {
-    Sha1(Hmac<Sha1>),
-    Sha256(Hmac<Sha256>),
-    Sha512(Hmac<Sha512>),
+    Sha1(Arc<HmacReset<Sha1>>),
+    Sha256(Arc<HmacReset<Sha256>>),
+    Sha512(Arc<HmacReset<Sha512>>),
 }
 
 impl Keyed {
     fn new(algorithm: Algorithm, key: &[u8]) -> Self {
         // An HMAC takes a key of any length (RFC 2104 section 2); the error type is the trait's, for other MACs.
         const ANY_LENGTH: &str = "HMAC takes a key of any length";
-        #[allow(clippy::expect_used, reason = "new_from_slice of Hmac never fails")]
+        #[allow(clippy::expect_used, reason = "new_from_slice of HmacReset never fails")]
         match algorithm {
-            Algorithm::Sha1 => Self::Sha1(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
-            Algorithm::Sha256 => Self::Sha256(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
-            Algorithm::Sha512 => Self::Sha512(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
+            Algorithm::Sha1 => Self::Sha1(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
+            Algorithm::Sha256 => Self::Sha256(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
+            Algorithm::Sha512 => Self::Sha512(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
         }
     }
 
-    fn code(&self, step: u64, digits: Digits) -> Otp {
-        let truncated = match self {
-            Self::Sha1(mac) => truncate(mac, step),
-            Self::Sha256(mac) => truncate(mac, step),
-            Self::Sha512(mac) => truncate(mac, step),
-        };
-        Otp::from_digits(truncated % 10_u32.pow(u32::from(digits.get())), digits.get())
+    /// Tells `see` each of the steps with its truncated HMAC, and with what came along.
+    fn each<T>(&self, steps: impl IntoIterator<Item = (u64, T)>, see: impl FnMut(u64, T, u32)) {
+        match self {
+            Self::Sha1(mac) => each((**mac).clone(), steps, see),
+            Self::Sha256(mac) => each((**mac).clone(), steps, see),
+            Self::Sha512(mac) => each((**mac).clone(), steps, see),
+        }
+    }
+}
+
+fn each<M, T>(mut mac: M, steps: impl IntoIterator<Item = (u64, T)>, mut see: impl FnMut(u64, T, u32))
+where
+    M: Mac + FixedOutputReset,
+{
+    for (step, with) in steps {
+        Mac::update(&mut mac, &step.to_be_bytes());
+        see(step, with, truncate(&mac.finalize_reset().into_bytes()));
     }
 }
 
 /// Dynamic truncation: the offset comes from the *last* byte, whatever the algorithm (RFC 4226 section 5.3).
-fn truncate<M: Mac + Clone>(keyed: &M, step: u64) -> u32 {
-    let digest = keyed.clone().chain_update(step.to_be_bytes()).finalize().into_bytes();
+fn truncate(digest: &[u8]) -> u32 {
     let offset = usize::from(digest.last().map_or(0, |last| last & 0xf));
     let four = digest[offset..].iter().take(4).fold(0, |value: u32, &byte| value << 8 | u32::from(byte));
     four & 0x7fff_ffff
+}
+
+impl fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyed(<redacted>)")
+    }
 }
 
 #[cfg(test)]

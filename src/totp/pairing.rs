@@ -10,18 +10,25 @@ use crate::{BoxError, UserId};
 ///
 /// It verifies nothing before it is *confirmed*, that is, before a first code of the authenticator has shown that it
 /// computes what the verifier computes.
+///
+/// Clones share what is in it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pairing {
+    bond: Arc<Bond>,
+    confirmed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Bond {
     device: Arc<str>,
     totp: Totp,
-    confirmed: bool,
 }
 
 impl Pairing {
     /// A pairing that has not been confirmed.
     pub fn unconfirmed(totp: Totp) -> Self {
-        Self { device: "".into(), totp, confirmed: false }
+        Self { bond: Arc::new(Bond { device: "".into(), totp }), confirmed: false }
     }
 
     /// A pairing that the application has stored as confirmed.
@@ -36,19 +43,19 @@ impl Pairing {
     ///
     /// It is the device's for life: under a second name every code of the last minute would be fresh again.
     pub fn device(mut self, id: impl Into<Arc<str>>) -> Self {
-        self.device = id.into();
+        Arc::make_mut(&mut self.bond).device = id.into();
         self
     }
 
     /// How codes are made.
     pub fn totp(&self) -> &Totp {
-        &self.totp
+        &self.bond.totp
     }
 
     /// The name under which spent codes are kept.
     #[must_use]
     pub fn device_id(&self) -> &str {
-        &self.device
+        &self.bond.device
     }
 
     /// Whether it verifies.

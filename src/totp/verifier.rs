@@ -90,8 +90,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when it could not be checked.
     pub async fn verify_otp(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
-        let confirmed: Vec<_> = pairings.iter().filter(|pairing| pairing.is_confirmed()).collect();
-        self.attempt(user, self.check(user, &confirmed, otp)).await
+        self.attempt(user, self.check(user, pairings, otp)).await
     }
 
     /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
@@ -103,7 +102,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when it could not be checked.
     pub async fn confirm(&self, user: &UserId, pairing: &Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
-        Ok(match self.attempt(user, self.check_digits(user, &[pairing], otp)).await? {
+        Ok(match self.attempt(user, self.check_digits(user, std::slice::from_ref(pairing), |_| true, otp)).await? {
             Verdict::Granted(_) => Confirmation::Confirmed(pairing.clone().confirm()),
             Verdict::Denied(reason) => Confirmation::Denied(reason),
             Verdict::Pending(_) => Confirmation::Denied(DenyReason::WrongOtp),
@@ -156,25 +155,34 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         checked
     }
 
-    async fn check(&self, user: &UserId, confirmed: &[&Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
+    async fn check(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
         match otp.kind() {
-            OtpKind::Digits => self.check_digits(user, confirmed, otp).await,
-            OtpKind::BackupCode => self.check_backup_code(user, !confirmed.is_empty(), otp).await,
+            OtpKind::Digits => self.check_digits(user, pairings, Pairing::is_confirmed, otp).await,
+            OtpKind::BackupCode => self.check_backup_code(user, pairings.iter().any(Pairing::is_confirmed), otp).await,
         }
     }
 
-    async fn check_digits(&self, user: &UserId, pairings: &[&Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
+    async fn check_digits(
+        &self,
+        user: &UserId,
+        pairings: &[Pairing],
+        verifies: fn(&Pairing) -> bool,
+        otp: &Otp,
+    ) -> Result<Verdict, TotpError> {
         // Read anew, since counting may have taken its time.
         let now = self.now()?;
         let window = self.config.window;
-        if pairings.is_empty() {
+        let (mut enrolled, mut matching) = (false, Vec::new());
+        for pairing in pairings {
+            if verifies(pairing) {
+                enrolled = true;
+                matching.extend(pairing.totp().matching_step(otp, now, window).map(|step| (pairing, step)));
+            }
+        }
+        if !enrolled {
             std::hint::black_box(self.config.decoy.matching_step(otp, now, window));
             return Ok(Verdict::Denied(DenyReason::NotEnrolled));
         }
-        let matching: Vec<_> = pairings
-            .iter()
-            .filter_map(|pairing| Some((pairing, pairing.totp().matching_step(otp, now, window)?)))
-            .collect();
         if matching.is_empty() {
             return Ok(Verdict::Denied(DenyReason::WrongOtp));
         }

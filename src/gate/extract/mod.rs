@@ -108,6 +108,9 @@ impl<B> Extracted<B> {
 /// picked. Taken out first, so that nothing behind the gate, and no hook that answers a refused request, logs it.
 pub(super) fn take_line(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, ExtractError> {
     let lines = headers.get_all(name).iter().count();
+    if lines == 0 {
+        return Ok(None);
+    }
     let Some(line) = headers.remove(name) else { return Ok(None) };
     if lines > 1 || line.as_bytes().contains(&b',') { Err(ExtractError::Ambiguous) } else { Ok(Some(line)) }
 }

@@ -1,17 +1,19 @@
+mod key;
 mod pushes;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::key::{Key, Map};
 use super::{Admission, Failures, Pushes, Spend, Store, Throttle};
 use crate::UserId;
 
 const DEFAULT_CAPACITY: usize = 1_000_000;
-const MAX_SHARDS: usize = 64;
+/// So many that a shard of a million entries grows, and is searched for what is over, in well under a millisecond.
+const MAX_SHARDS: usize = 256;
 const SHARD_MIN: usize = 1024;
 
 /// Keeps failures, spent steps and pushes in the memory of one process.
@@ -38,19 +40,20 @@ struct Table {
     hashers: [RandomState; 2],
 }
 
-type Key = [u64; 2];
-
 #[derive(Default)]
 struct Shard {
-    failures: HashMap<Key, Failures>,
-    steps: HashMap<Key, SpentStep>,
-    pushes: HashMap<Key, Pushes>,
+    failures: Map<Failures>,
+    steps: Map<SpentStep>,
+    pushes: Map<Pushes>,
+    /// No step is over before this second.
+    first_over: u64,
 }
 
 #[derive(Clone, Copy)]
 struct SpentStep {
     step: u64,
-    keep_until: Duration,
+    /// In seconds, so that an entry takes 32 bytes.
+    keep_until: u64,
 }
 
 impl MemoryStore {
@@ -93,23 +96,21 @@ impl MemoryStore {
 }
 
 impl Table {
-    fn key(&self, name: (&str, &str)) -> Key {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(name))
-    }
-
     /// The user's key, and the shard that holds everything of that user.
     fn user(&self, user: &UserId) -> (Key, MutexGuard<'_, Shard>) {
-        let key = self.key((user.as_str(), ""));
-        let shard = &self.shards[(key[0] % self.shards.len() as u64) as usize];
-        (key, lock(shard))
+        let key = Key::of(&self.hashers, user.as_str(), "");
+        (key, lock(&self.shards[key.place(self.shards.len())]))
     }
 
     fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, StoreFull> {
         let (key, mut shard) = self.user(user);
         // What could not be spent is not verified: were only the right code refused for want of room, that would show
         // which one it is.
-        make_room_for_a_step(&mut shard.steps, self.shard_capacity, now)?;
-        if !shard.failures.contains_key(&key) && shard.failures.len() >= self.shard_capacity {
+        shard.make_room_for_a_step(self.shard_capacity, now)?;
+        if let Some(failures) = shard.failures.get_mut(&key) {
+            return Ok(failures.attempt(throttle, now));
+        }
+        if shard.failures.len() >= self.shard_capacity {
             make_room(&mut shard.failures, now)?;
         }
         Ok(shard.failures.entry(key).or_default().attempt(throttle, now))
@@ -124,12 +125,14 @@ impl Table {
         now: Duration,
     ) -> Result<Spend, StoreFull> {
         let (user_key, mut shard) = self.user(user);
-        let key = self.key((user.as_str(), device));
+        let key = if device.is_empty() { user_key } else { Key::of(&self.hashers, user.as_str(), device) };
+        let keep_until = keep_until.as_secs().saturating_add(u64::from(keep_until.subsec_nanos() > 0));
         match shard.steps.get_mut(&key) {
-            Some(spent) if spent.keep_until > now && spent.step >= step => return Ok(Spend::Replayed),
+            Some(spent) if !spent.is_over(now) && spent.step >= step => return Ok(Spend::Replayed),
             Some(spent) => *spent = SpentStep { step, keep_until: keep_until.max(spent.keep_until) },
             None => {
-                make_room_for_a_step(&mut shard.steps, self.shard_capacity, now)?;
+                shard.make_room_for_a_step(self.shard_capacity, now)?;
+                shard.first_over = if shard.steps.is_empty() { keep_until } else { shard.first_over.min(keep_until) };
                 shard.steps.insert(key, SpentStep { step, keep_until });
             }
         }
@@ -138,16 +141,29 @@ impl Table {
     }
 }
 
-fn make_room_for_a_step(steps: &mut HashMap<Key, SpentStep>, capacity: usize, now: Duration) -> Result<(), StoreFull> {
-    if steps.len() >= capacity {
-        steps.retain(|_, spent| spent.keep_until > now);
+impl SpentStep {
+    fn is_over(&self, now: Duration) -> bool {
+        Duration::from_secs(self.keep_until) <= now
     }
-    if steps.len() >= capacity { Err(StoreFull) } else { Ok(()) }
+}
+
+impl Shard {
+    /// Where nothing can be over yet, nothing is searched: a full store refuses at once.
+    fn make_room_for_a_step(&mut self, capacity: usize, now: Duration) -> Result<(), StoreFull> {
+        if self.steps.len() < capacity {
+            return Ok(());
+        }
+        if Duration::from_secs(self.first_over) <= now {
+            self.steps.retain(|_, spent| !spent.is_over(now));
+            self.first_over = self.steps.values().map(|spent| spent.keep_until).min().unwrap_or_default();
+        }
+        if self.steps.len() >= capacity { Err(StoreFull) } else { Ok(()) }
+    }
 }
 
 /// Takes out what is over; if that is little, an eighth of those that are not locked at the moment, those with the
 /// fewest and oldest failures first. Each scan makes room for many, so a flood pays for it once in a while.
-fn make_room(failures: &mut HashMap<Key, Failures>, now: Duration) -> Result<(), StoreFull> {
+fn make_room(failures: &mut Map<Failures>, now: Duration) -> Result<(), StoreFull> {
     let before = failures.len();
     failures.retain(|_, entry| !entry.is_over(now));
     if before - failures.len() > before / 16 {

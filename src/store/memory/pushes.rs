@@ -1,10 +1,9 @@
 //! The approvals that are waited for.
 
-use std::collections::HashMap;
 use std::future::{Future, ready};
 use std::time::Duration;
 
-use super::{Key, MemoryStore, Shard, StoreFull, Table};
+use super::{Key, Map, MemoryStore, Shard, StoreFull, Table};
 use crate::store::{Admission, AskedPush, BeginPush, FoundPush, NewPush, PushEnd, PushStore, Pushes, Throttle, Ticket};
 use crate::{ApprovalId, UserId};
 
@@ -57,7 +56,7 @@ impl Shard {
 }
 
 /// Takes out what is over. Counts of pushes are never forgotten early: who is flooded would be asked anew.
-fn make_room(pushes: &mut HashMap<Key, Pushes>, now: Duration) -> Result<(), StoreFull> {
+fn make_room(pushes: &mut Map<Pushes>, now: Duration) -> Result<(), StoreFull> {
     let before = pushes.len();
     pushes.retain(|_, pushes| !pushes.is_over(now));
     if pushes.len() < before { Ok(()) } else { Err(StoreFull) }

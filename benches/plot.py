@@ -1,0 +1,76 @@
+"""Draws the ratios of results.txt: `plot.py results.txt ratios.svg`. Colours are readable on light and on dark."""
+
+import html
+import re
+import sys
+
+# What is drawn: a part of the table's title, the row, and what it is called.
+ROWS = [
+    ("plain tower", "gate", "gate, ready verifier"),
+    ("plain tower", "gate, refused", "gate, refused"),
+    ("axum Router", "gate inside", "gate inside an axum Router"),
+    ("local TOTP gate", "gate, right", "whole TOTP gate, right code"),
+    ("local TOTP gate", "gate, wrong", "whole TOTP gate, wrong code"),
+    ("verification alone", "TotpVerifier, wrong", "TOTP verification, wrong code"),
+    ("form of 200 bytes", "HeaderOrForm", "form of 200 bytes"),
+    ("2,430 fields, the OTP last", "HeaderOrForm", "form of 64 KiB, OTP last"),
+    ("2,430 fields without", "HeaderOrForm", "form of 64 KiB, no OTP"),
+    ("16,000 encoded names", "HeaderOrForm", "form of 64 KiB, 16,000 lookalikes"),
+    ("OAuth", "signing", "OAuth signing"),
+    ("OAuth", "checking, right", "OAuth checking"),
+    ("spending a step, 1000000 keys, threads: 1", "MemoryStore", "spent steps, a million keys"),
+    ("spending a step, 1000000 keys, threads: 2", "MemoryStore", "the same in two threads"),
+    ("counting an attempt, 1000000 keys, threads: 1", "MemoryStore", "throttle, a million keys"),
+    ("counting an attempt, 1000000 keys, threads: 2", "MemoryStore", "the same in two threads"),
+]
+RATIO = re.compile(r"^(?P<row>\S.*?)\s{2,}.*?\s(?P<ratio>[\d.]+) \([\d.]+-[\d.]+\) of (?P<peer>.+), mark (?P<mark>[\d.]+)")
+
+TEXT, LINE, MET, MISSED = "#7d8590", "#7d859066", "#2f9e6e", "#d9822b"
+LEFT, WIDTH, STEP, TOP = 250, 330, 26, 64
+
+
+def ratios(path):
+    title, found = "", {}
+    with open(path, encoding="utf-8") as results:
+        for line in results:
+            if line.startswith("## "):
+                title = line[3:].strip()
+            elif row := RATIO.match(line):
+                found[title, row["row"]] = (float(row["ratio"]), row["peer"], float(row["mark"]))
+    return found
+
+
+def main(results, drawing):
+    found = ratios(results)
+    rows = []
+    for part, row, label in ROWS:
+        [key] = [key for key in found if part in key[0] and key[1] == row]
+        rows.append((label, *found[key]))
+    most = max(2.0, *(ratio for _, ratio, _, _ in rows), *(mark for *_, mark in rows))
+    x = lambda ratio: LEFT + ratio / most * WIDTH
+    bottom = TOP + STEP * len(rows)
+    svg = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {bottom + 16}" font-family="sans-serif" font-size="13">',
+        f'<text x="12" y="22" fill="{TEXT}" font-size="16">Time of tower-toopher, as a multiple of the time of its peer</text>',
+        f'<text x="12" y="42" fill="{TEXT}">shorter is better; the stroke is what is wanted; '
+        f'<tspan fill="{MET}">met</tspan>, <tspan fill="{MISSED}">missed</tspan></text>',
+    ]
+    for ratio in (0.5, 1.0, 1.5, 2.0):
+        weight = 2 if ratio == 1 else 1
+        svg.append(f'<line x1="{x(ratio):.0f}" y1="{TOP - 4}" x2="{x(ratio):.0f}" y2="{bottom}" stroke="{LINE}" stroke-width="{weight}"/>')
+        svg.append(f'<text x="{x(ratio):.0f}" y="{TOP - 8}" fill="{TEXT}" font-size="11" text-anchor="middle">{ratio}</text>')
+    for i, (label, ratio, peer, mark) in enumerate(rows):
+        y = TOP + STEP * i
+        colour = MET if ratio <= mark * 1.1 else MISSED
+        svg += [
+            f'<text x="{LEFT - 8}" y="{y + 17}" fill="{TEXT}" text-anchor="end">{html.escape(label)}</text>',
+            f'<rect x="{LEFT}" y="{y + 5}" width="{x(ratio) - LEFT:.1f}" height="16" rx="2" fill="{colour}"/>',
+            f'<line x1="{x(mark):.1f}" y1="{y + 2}" x2="{x(mark):.1f}" y2="{y + 24}" stroke="{TEXT}" stroke-width="3"/>',
+            f'<text x="{LEFT + WIDTH + 14}" y="{y + 17}" fill="{TEXT}">{ratio:.2f} of {html.escape(peer.split(",")[0])}</text>',
+        ]
+    svg.append("</svg>")
+    with open(drawing, "w", encoding="utf-8") as file:
+        file.write("\n".join(svg) + "\n")
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,26 @@
+-- Sends the requests of a file, each once, and says what became of them: see load.sh.
+local requests, at = {}, 0
+
+function init(args)
+    local file = assert(io.open(args[1], "rb"))
+    while true do
+        local length = file:read("*n")
+        if not length then break end
+        file:read(1)
+        requests[#requests + 1] = file:read(length)
+    end
+    file:close()
+end
+
+function request()
+    at = at % #requests + 1
+    return requests[at]
+end
+
+-- Requests, seconds, median and 99th percentile in microseconds, answers that were no success, broken connections.
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format("RESULT %d %.3f %d %d %d %d\n", summary.requests, summary.duration / 1e6,
+        latency:percentile(50), latency:percentile(99), errors.status,
+        errors.connect + errors.read + errors.write + errors.timeout))
+end
