@@ -39,8 +39,14 @@ enum Wrong {
 struct Maps {
     wrong: Wrong,
     failures: Arc<Mutex<HashMap<String, Failures>>>,
-    steps: Arc<Mutex<HashMap<(String, String), (u64, Duration)>>>,
+    steps: Arc<Mutex<Steps>>,
 }
+
+/// The last one of each device, and until when it is kept.
+type Steps = HashMap<(String, String), (u64, Duration)>;
+
+/// A test of a suite.
+type Test<S> = fn(&S);
 
 impl Maps {
     fn new(wrong: Wrong) -> Self {
@@ -127,7 +133,7 @@ fn fails(test: impl FnOnce()) -> bool {
 
 #[test]
 fn each_way_of_being_wrong_fails_the_test_that_is_there_for_it() {
-    let tests: [(Wrong, fn(&Maps)); 6] = [
+    let tests: [(Wrong, Test<Maps>); 6] = [
         (Wrong::LockStays, conformance::a_lock_out_is_taken_back_with_its_attempt),
         (Wrong::TakeBackRaces, conformance::of_what_is_taken_back_at_once_none_is_lost),
         (Wrong::CountRaces, conformance::of_counts_at_once_none_is_lost),
@@ -253,7 +259,7 @@ impl PushStore for Pushing {
 
 #[test]
 fn each_way_of_being_wrong_about_pushes_fails_the_test_that_is_there_for_it() {
-    let tests: [(WrongPushes, fn(&Pushing), fn(&MemoryStore)); 2] = [
+    let tests: [(WrongPushes, Test<Pushing>, Test<MemoryStore>); 2] = [
         (WrongPushes::JoinsAlways, pushes::one_is_open_at_a_time, pushes::one_is_open_at_a_time),
         (
             WrongPushes::KeepsThePlace,

@@ -13,9 +13,9 @@ const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// Failures without a success are forgotten a year after the last of them, except where the account is locked out. Up
 /// to four that brought no wait are forgotten after a day, so that whoever sends wrong codes for invented names does not
-/// fill a store for a year. It lets four guesses a day through for as long as nobody logs in: a sixth of what the longest
-/// default wait does, and with six digits and three codes in the window a chance of 1 in 230 a year. Where that is too
-/// much, for accounts that nobody has used for months, lock those accounts.
+/// fill a store for a year. That lets four guesses a day through for as long as nobody logs in: a sixth of what the
+/// longest default wait does, but without the lock-out after 100. With six digits and three codes in the window it is a
+/// chance of 1 in 230 a year, of whoever has the password; accounts that are no longer used are better disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     free: u32,
