@@ -73,11 +73,19 @@ fn every_record_ends_but_never_before_its_time() {
         assert!(bytes < 300, "{key} takes {bytes} bytes");
     }
     // The step is kept for 1000 seconds by the suite; a minute is added.
-    let expected = [('s', 1000 * SECOND), ('f', 365 * DAY), ('p', 30 * DAY)];
-    for (kind, time) in expected {
+    let ends_in = |kind: char, time: i64| {
         let left = ttl(&redis, &keys[&kind]);
         assert!(left > time && left <= time + 60 * SECOND, "{kind}: {left}");
+    };
+    ends_in('s', 1000 * SECOND);
+    ends_in('p', 30 * DAY);
+    // What a stranger leaves behind under an invented name is gone in 30 days; what brings a wait stays.
+    for _ in 1..5 {
+        ends_in('f', 30 * DAY);
+        assert_eq!(admit(&store, "alice", NOW), Admission::Admitted);
     }
+    ends_in('f', 365 * DAY);
+    block_on(store.clear_failures(&user("alice"))).unwrap();
     // What the verifier asks to keep outlives the acceptance of a code by far: 42 steps, where a code lives for three.
     let (verifier, ..) = common::totp_verifier();
     let gate = verifier.store(store.clone());
@@ -268,18 +276,25 @@ fn a_server_that_is_full_or_a_replica_refuses_and_loses_nothing() {
     let code = |of: Result<(), tower_toopher::store::RedisError>| of.unwrap_err().code().map(ToOwned::to_owned);
     let spend_next = || block_on(store.spend_step(&user("alice"), "phone", 11, s(NOW + 1000), s(NOW))).map(drop);
     let count = || block_on(store.count_attempt(&user("alice"), &Throttle::default(), s(NOW))).map(drop);
+    let check = || block_on(store.check());
+    check().unwrap();
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(code(check()).as_deref(), Some("OOM"));
     assert_eq!(code(spend_next()).as_deref(), Some("OOM"));
     assert_eq!(code(count()).as_deref(), Some("OOM"));
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     redis.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert_eq!(code(check()).as_deref(), Some("READONLY"));
     assert_eq!(code(spend_next()).as_deref(), Some("READONLY"));
     assert_eq!(code(count()).as_deref(), Some("READONLY"));
     redis.ask::<()>(&["REPLICAOF", "NO", "ONE"]);
     redis.ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(code(check()).as_deref(), Some("NOREPLICAS"));
     assert_eq!(code(spend_next()).as_deref(), Some("NOREPLICAS"));
     assert_eq!(code(count()).as_deref(), Some("NOREPLICAS"));
     redis.ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    check().unwrap();
+    assert_eq!(keys(&redis).len(), 3, "a check leaves nothing behind");
     // Nothing was burnt, and nothing counted.
     assert_eq!(spend(&store, "alice", "phone", 11, NOW), Spend::Fresh);
     for _ in 0..5 {
@@ -303,6 +318,15 @@ fn a_server_that_forgets_under_pressure_is_told_of() {
         assert_eq!(checked.is_ok(), good, "{checked:?}");
         assert!(checked.err().is_none_or(|error| error.to_string().contains(policy)));
     }
+}
+
+#[test]
+fn a_server_without_a_log_is_told_of() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    assert!(!block_on(store.keeps_a_log()).unwrap());
+    redis.ask::<()>(&["CONFIG", "SET", "appendonly", "yes"]);
+    assert!(block_on(store.keeps_a_log()).unwrap());
 }
 
 #[test]
@@ -333,15 +357,23 @@ fn the_rights_that_are_documented_are_enough() {
         let _ = admit(&store, "alice", NOW);
         let _ = spend(&store, "alice", "", 10, NOW);
     }
-    let elsewhere = RedisStore::new(&url("hunter2").replace("/0", "/3")).unwrap();
-    assert!(block_on(elsewhere.check()).unwrap_err().code().is_some());
+    let elsewhere = || block_on(RedisStore::new(&url("hunter2").replace("/0", "/3")).unwrap().check());
+    assert!(elsewhere().unwrap_err().code().is_some());
     redis.ask::<()>(&["ACL", "SETUSER", "gate", "+select"]);
-    block_on(elsewhere.check()).unwrap();
+    elsewhere().unwrap();
     assert!(!format!("{store:?} {store:#?}").contains("hunter2"));
     assert!(format!("{store:?}").contains("127.0.0.1"));
     let other = store.clone().prefix("other").unwrap();
-    let error = block_on(other.clear_failures(&user("alice"))).unwrap_err();
-    assert_eq!(error.code(), Some("NOPERM"), "{error}");
+    for error in [block_on(other.clear_failures(&user("alice"))).unwrap_err(), block_on(other.check()).unwrap_err()] {
+        assert_eq!(error.code(), Some("NOPERM"), "{error}");
+    }
+    // One right too few is found out before somebody needs it.
+    for right in ["set", "get", "pttl", "pexpire", "del", "info"] {
+        redis.ask::<()>(&["ACL", "SETUSER", "gate", &format!("-{right}")]);
+        assert!(block_on(store.check()).is_err(), "{right}");
+        redis.ask::<()>(&["ACL", "SETUSER", "gate", &format!("+{right}")]);
+    }
+    block_on(store.check()).unwrap();
     let wrong = RedisStore::new(&url("wrong-one")).unwrap();
     let error = block_on(wrong.check()).unwrap_err();
     assert_eq!(error.code(), Some("WRONGPASS"));
@@ -368,6 +400,12 @@ fn urls_and_what_is_none() {
     }
     let roots = RedisStore::with_roots("redis://127.0.0.1", b"");
     assert!(roots.is_err(), "roots for a connection without TLS");
+    for none in
+        [&b""[..], b"no PEM", &[0x30, 0x82, 1, 1], b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+    {
+        let error = RedisStore::with_roots("rediss://a.b", none).unwrap_err();
+        assert!(error.to_string().contains("no certificate"), "{error}");
+    }
 }
 
 #[test]
@@ -459,13 +497,14 @@ fn push_verb() -> impl Strategy<Value = Verb> {
 /// How the clock moves between two verbs, in milliseconds.
 fn moves() -> impl Strategy<Value = i64> {
     let year = Throttle::FORGET_AFTER.as_millis() as i64;
+    let day = Throttle::FORGET_FEW_AFTER.as_millis() as i64;
     prop_oneof![
         4 => Just(0),
         4 => 0..5_000_i64,
         3 => 0..100_000_i64,
         1 => 0..90_000_000_i64,
         1 => -100_000..0_i64,
-        1 => prop_oneof![Just(-year), Just(year), Just(year + 1), Just(100 * year), Just(-100 * year)],
+        1 => prop_oneof![Just(-year), Just(year), Just(year + 1), Just(100 * year), Just(-100 * year), Just(day), Just(day + 1)],
     ]
 }
 

@@ -22,24 +22,35 @@ async fn spend(store: &RedisStore, step: u64) -> Result<Spend, RedisError> {
     store.spend_step(&user("alice"), "", step, s(NOW + 1000), s(NOW)).await
 }
 
-/// Every verb once, and what came of it.
-async fn every_verb(store: &RedisStore) -> Vec<Result<String, RedisError>> {
+/// What a spend says when it first succeeds: a connection that failed just now is not made anew at once.
+fn served(store: &RedisStore, step: u64) -> Spend {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        match block_on(spend(store, step)) {
+            Ok(said) => return said,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    }
+}
+
+/// Every verb once, each at the store that `at` gives, and what came of it.
+async fn every_verb(at: impl Fn() -> RedisStore) -> Vec<Result<String, RedisError>> {
     let (alice, throttle, ticket) = (user("alice"), Throttle::default(), pushes::ticket(1));
     let push = NewPush::new(ticket, [7; 32]);
     fn said<T: std::fmt::Debug>(result: Result<T, RedisError>) -> Result<String, RedisError> {
         result.map(|said| format!("{said:?}"))
     }
     vec![
-        said(store.count_attempt(&alice, &throttle, s(NOW)).await),
-        said(store.take_back_attempt(&alice, &throttle).await),
-        said(spend(store, 10).await),
-        said(store.clear_failures(&alice).await),
-        said(store.begin_push(&alice, &push, &throttle, s(NOW)).await),
-        said(store.keep_push(&alice, ticket, &ApprovalId::new("id").unwrap(), s(NOW)).await),
-        said(store.find_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
-        said(store.redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
-        said(store.end_push(&alice, ticket, PushEnd::Asked).await),
-        said(store.clear_pushes(&alice).await),
+        said(at().count_attempt(&alice, &throttle, s(NOW)).await),
+        said(at().take_back_attempt(&alice, &throttle).await),
+        said(spend(&at(), 10).await),
+        said(at().clear_failures(&alice).await),
+        said(at().begin_push(&alice, &push, &throttle, s(NOW)).await),
+        said(at().keep_push(&alice, ticket, &ApprovalId::new("id").unwrap(), s(NOW)).await),
+        said(at().find_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
+        said(at().redeem_push(&alice, &pushes::asked(1), &throttle, s(NOW)).await),
+        said(at().end_push(&alice, ticket, PushEnd::Asked).await),
+        said(at().clear_pushes(&alice).await),
     ]
 }
 
@@ -72,7 +83,7 @@ fn every_error_is_one_for_every_verb_and_only_as_long_as_it_lasts() {
     ] {
         let line = format!("-{error}\r\n").into_bytes();
         fake.now(sound(move |_| Do::Say(line.clone())));
-        for outcome in block_on(every_verb(&store)) {
+        for outcome in block_on(every_verb(|| store.clone())) {
             let said = outcome.unwrap_err();
             assert_eq!(said.code(), error.split(' ').next(), "{said}");
         }
@@ -102,7 +113,7 @@ fn trouble_while_connecting_passes_with_its_cause() {
             assert_eq!(error.is_timeout(), matches!(answer, Do::Hang), "{answer:?}: {error}");
         }
         fake.now(good);
-        assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh, "{answer:?}");
+        assert_eq!(served(&store, 10), Spend::Fresh, "{answer:?}");
     }
     // Nobody listens there.
     let gone = RedisStore::new(&format!("redis://127.0.0.1:{}", common::redis::free_port())).unwrap();
@@ -115,7 +126,7 @@ fn a_server_that_hangs_is_left_in_time() {
     let fake = Fake::new(sound(|_| Do::Hang));
     let store = fake.store(300);
     let begun = Instant::now();
-    for outcome in block_on(every_verb(&store)) {
+    for outcome in block_on(every_verb(|| store.clone())) {
         assert!(outcome.unwrap_err().is_timeout());
     }
     assert!((Duration::from_millis(2900)..Duration::from_secs(20)).contains(&begun.elapsed()));
@@ -123,6 +134,132 @@ fn a_server_that_hangs_is_left_in_time() {
     assert_eq!(fake.connections.load(Ordering::SeqCst), 10);
     fake.now(good);
     assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
+}
+
+/// Requests come all the time, also while the server hangs for longer than any of them waits. When it is well again,
+/// those who come are served: a connection is made although whoever wanted it first has gone by then.
+#[test]
+fn steady_traffic_is_served_again_after_a_hang() {
+    let fake = Fake::new(good);
+    let store = fake.store(500);
+    assert_eq!(block_on(spend(&store, 1)).unwrap(), Spend::Fresh);
+    fake.now(|_| Do::Hang);
+    let begun = Instant::now();
+    let served = Arc::new(AtomicUsize::new(0));
+    block_on(async {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut well = false;
+        while served.load(Ordering::SeqCst) < 100 {
+            tick.tick().await;
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} were served", served.load(Ordering::SeqCst));
+            if !well && begun.elapsed() > Duration::from_millis(1200) {
+                well = true;
+                // A connection takes its time, as over a network.
+                fake.now(|command| {
+                    if command[0] == "HELLO" {
+                        std::thread::sleep(Duration::from_millis(30));
+                    }
+                    good(command)
+                });
+            }
+            let (store, served) = (store.clone(), served.clone());
+            tokio::spawn(async move {
+                if spend(&store, 2).await.is_ok() {
+                    served.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+}
+
+/// A server that is no longer the one to write to says so over connections that are sound; the name leads elsewhere.
+#[test]
+fn what_a_server_says_of_itself_has_the_next_one_asked() {
+    for error in [
+        "READONLY You can't write against a read only replica.",
+        "NOREPLICAS Not enough good replicas to write.",
+        "MISCONF Redis is configured to save RDB snapshots",
+        "LOADING Redis is loading the dataset in memory",
+        "CLUSTERDOWN The cluster is down",
+        "MOVED 3999 127.0.0.1:6381",
+        "MASTERDOWN Link with MASTER is down",
+        "OOM command not allowed",
+        "NOAUTH Authentication required.",
+    ] {
+        let connections = AtomicUsize::new(0);
+        let fake = Fake::new(move |command| {
+            if command[0] == "HELLO" {
+                connections.fetch_add(1, Ordering::SeqCst);
+            } else if connections.load(Ordering::SeqCst) == 1 {
+                return Do::Say(format!("-{error}\r\n").into_bytes());
+            }
+            good(command)
+        });
+        let store = fake.store(10_000);
+        assert_eq!(block_on(spend(&store, 10)).unwrap_err().code(), error.split(' ').next());
+        assert_eq!(served(&store, 10), Spend::Fresh, "{error}");
+        assert_eq!(fake.connections.load(Ordering::SeqCst), 2, "{error}");
+    }
+}
+
+/// One for each 100 ms, and the one before.
+fn most_connections(begun: Instant) -> usize {
+    2 + (begun.elapsed().as_millis() / 100) as usize
+}
+
+#[test]
+fn a_server_in_trouble_is_not_called_once_for_each_request() {
+    let readonly = |_: &[String]| Do::Say(b"-READONLY You can't write against a read only replica.\r\n".to_vec());
+    let loading = |_: &[String]| Do::Say(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec());
+    let fakes = [(Fake::new(sound(readonly)), "READONLY"), (Fake::new(loading), "LOADING")];
+    for (fake, code) in fakes {
+        let store = fake.store(10_000);
+        let begun = Instant::now();
+        block_on(async {
+            let spends = (0..400).map(|_| spend(&store, 1));
+            // Whoever waits with others is told what the trouble is, and not that time ran out.
+            for said in futures_util::future::join_all(spends).await {
+                assert_eq!(said.unwrap_err().code(), Some(code));
+            }
+            for _ in 0..400 {
+                assert_eq!(spend(&store, 1).await.unwrap_err().code(), Some(code));
+            }
+        });
+        let connections = fake.connections.load(Ordering::SeqCst);
+        assert!(connections <= most_connections(begun), "{connections} for {code}");
+    }
+    let gone = RedisStore::new(&format!("redis://127.0.0.1:{}", common::redis::free_port())).unwrap();
+    block_on(async {
+        for said in futures_util::future::join_all((0..400).map(|_| spend(&gone, 1))).await {
+            let error = said.unwrap_err();
+            assert!(error.is_connection() && error.to_string().contains("refused"), "{error}");
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_connection_is_kept_alive() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    assert_eq!(block_on(spend(&store, 1)).unwrap(), Spend::Fresh);
+    // Of our end of it: the timer that runs, 02 for keepalive, and in how many hundredths of a second.
+    let timer = || {
+        let there = format!(":{:04X}", redis.port);
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut ours = ours.filter(|socket| socket[2].ends_with(&there) && socket[3] == "01");
+        let (kind, left) = ours.next()?[5].split_once(':')?;
+        (kind == "02").then(|| u64::from_str_radix(left, 16).unwrap())
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    let left = loop {
+        assert!(Instant::now() < end, "no keepalive");
+        if let Some(left) = timer() {
+            break left;
+        }
+    };
+    assert!(left <= 3000, "{left}");
 }
 
 #[test]
@@ -240,7 +377,7 @@ proptest! {
         Just(b'*'), Just(b'$'), Just(b':'), Just(b'\r'), Just(b'\n'), b'0'..=b'9', any::<u8>()
     ], 0..60)) {
         let fake = Fake::new(sound(move |_| Do::SayAndCut(bytes.clone())));
-        for outcome in block_on(every_verb(&fake.store(10_000))) {
+        for outcome in block_on(every_verb(|| fake.store(10_000))) {
             prop_assert!(outcome.is_err(), "{:?}", outcome);
         }
     }

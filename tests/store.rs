@@ -4,8 +4,8 @@
 mod common;
 
 use tower_toopher::store::{
-    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PgStore, PushStore, Spend, SqliteStore, Store, StoreFull,
-    Throttle,
+    Admission, BeginPush, FoundPush, MemoryStore, NewPush, PgStore, PushStore, Spend, SqlStore, SqliteStore, Store,
+    StoreFull, Throttle,
 };
 use tower_toopher::test_util::conformance::{NOW, admit, s, spend, user};
 use tower_toopher::test_util::{block_on as run, push_store_conformance, pushes, store_conformance};
@@ -36,6 +36,46 @@ fn file() -> SqliteStore {
         let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
     }
     run(SqliteStore::open(path)).unwrap()
+}
+
+/// What strangers leave behind goes, and what still matters stays.
+fn sweeps<D: 'static>(store: &SqlStore<D>) {
+    let day = 24 * 3600;
+    let sweep = |now| run(store.remove_what_is_over(s(now))).unwrap();
+    assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
+    for (name, failures) in [("one", 1), ("four", 4), ("five", 5)] {
+        for _ in 0..failures {
+            assert_eq!(admit(store, name, NOW), Admission::Admitted);
+        }
+    }
+    let strict = Throttle::new(1, s(1), s(1), 1).unwrap();
+    assert_eq!(run(store.count_attempt(&user("locked"), &strict, s(NOW))).unwrap(), Admission::Admitted);
+    for name in ["asked", "waiting"] {
+        assert_eq!(pushes::begin(store, name, &NewPush::new(pushes::ticket(1), [7; 32]), NOW), BeginPush::Begun);
+    }
+    assert!(pushes::keep(store, "waiting", 1, NOW + 32 * day));
+    assert_eq!(sweep(NOW + 999), 0);
+    assert_eq!(spend(store, "alice", "", 10, NOW + 999), Spend::Replayed);
+    assert_eq!(sweep(NOW + day), 1, "the step");
+    assert_eq!(sweep(NOW + 30 * day), 0);
+    assert_eq!(sweep(NOW + 30 * day + 1), 3, "one, four, and who was asked");
+    assert_eq!(pushes::redeem(store, "waiting", 1, NOW + 31 * day), FoundPush::Open);
+    assert_eq!(sweep(NOW + 365 * day), 0);
+    assert_eq!(sweep(NOW + 365 * day + 1), 1, "five");
+    assert_eq!(sweep(NOW + 10_000 * day), 0);
+    assert_eq!(admit(store, "locked", NOW + 10_000 * day), Admission::LockedOut);
+}
+
+#[test]
+fn what_is_over_is_removed_from_a_file() {
+    sweeps(&file());
+}
+
+#[test]
+fn what_is_over_is_removed_from_postgres() {
+    if let Some(store) = postgres() {
+        sweeps(&store);
+    }
 }
 
 store_conformance!(memory_of_one_shard, || MemoryStore::bounded(100));

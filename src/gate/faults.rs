@@ -63,10 +63,11 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// # Which kinds
 ///
-/// [`FaultKind::Overloaded`], a memory store that is full ([`FaultKind::Store`]) and most of
-/// [`FaultKind::Timeout`] can be brought about by sending requests. They are for routes where the password alone would
-/// do, and where the second factor is an addition. [`FaultKind::ServerError`] is one more where what a request says, such
-/// as the name of a terminal, can make the other side fail.
+/// [`FaultKind::Overloaded`], a store that is full ([`FaultKind::Store`]; in memory or shared, since wrong codes for
+/// invented names fill it where anybody can name a user) and most of [`FaultKind::Timeout`] can be brought about by
+/// sending requests. They are for routes where the password alone would do, and where the second factor is an addition.
+/// [`FaultKind::ServerError`] is one more where what a request says, such as the name of a terminal, can make the other
+/// side fail.
 #[derive(Clone)]
 #[must_use]
 pub struct FaultPolicy {

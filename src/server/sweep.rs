@@ -1,8 +1,11 @@
 //! Removing what is over, without making anything of it good again.
 
+use std::time::Duration;
+
 use super::Server;
 use super::error::ServerError;
-use crate::store::query;
+use crate::BoxError;
+use crate::store::{SqlStore, Sqlite, query};
 
 /// How long decided requests are kept.
 const KEEP_REQUESTS: i64 = 30 * DAY;
@@ -11,7 +14,7 @@ const DAY: i64 = 24 * 60 * 60;
 const UPKEEP: &str = "upkeep";
 
 impl Server {
-    /// Removes what is over: nonces, phrases, spent steps, old requests. Call it every few minutes. Of several servers on
+    /// Removes what is over: nonces, phrases, spent steps, forgotten failures, old requests. Call it every few minutes. Of several servers on
     /// one database one does it at a time, and the others leave it to that one.
     ///
     /// # Errors
@@ -33,7 +36,6 @@ impl Server {
                     EXCEPT SELECT device_id FROM phrases EXCEPT SELECT device_id FROM pairings)",
                 now.saturating_sub(DAY),
             ),
-            ("DELETE FROM spent_steps WHERE keep_until < $1", now.saturating_mul(1000)),
             ("DELETE FROM requests WHERE created < $1", now.saturating_sub(KEEP_REQUESTS)),
             (
                 "DELETE FROM terminals WHERE modified < $1 AND id IN (SELECT id FROM terminals WHERE modified < $1
@@ -54,6 +56,8 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
+        let since_epoch = Duration::from_secs(now.unsigned_abs());
+        SqlStore::<Sqlite>::on(self.database.clone()).remove_what_is_over(since_epoch).await.map_err(BoxError::from)?;
         self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await
     }
 

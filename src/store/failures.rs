@@ -48,13 +48,17 @@ impl Failures {
     pub fn take_back(&mut self, throttle: &Throttle) {
         self.count = self.count.saturating_sub(1);
         self.locked_out = self.count >= throttle.lock_after();
-        self.until = self.until.min(self.last.saturating_add(throttle.delay_after(self.count)));
+        let delay = throttle.delay_after(self.count);
+        self.until = if delay.is_zero() { Duration::ZERO } else { self.until.min(self.last.saturating_add(delay)) };
     }
 
-    /// Whether they are old enough to be forgotten.
+    /// Whether they are old enough to be forgotten: after [`Throttle::FORGET_AFTER`], or
+    /// [`Throttle::FORGET_FEW_AFTER`] where they are fewer than [`Throttle::FEW`] and brought no wait.
     #[must_use]
     pub fn is_over(&self, now: Duration) -> bool {
-        !self.locked_out && now.saturating_sub(self.last) > Throttle::FORGET_AFTER
+        let few = self.count < Throttle::FEW && self.until.is_zero();
+        let kept = if few { Throttle::FORGET_FEW_AFTER } else { Throttle::FORGET_AFTER };
+        !self.locked_out && now.saturating_sub(self.last) > kept
     }
 
     /// Whether nothing is admitted at the moment.

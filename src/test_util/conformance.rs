@@ -1,9 +1,10 @@
 //! What every store must keep.
 
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use super::block_on as run;
+pub use super::failures::*;
+pub use super::races::*;
 use crate::UserId;
 use crate::store::{Admission, Spend, Store, Throttle};
 
@@ -30,29 +31,14 @@ pub fn spend<S: Store>(store: &S, id: &str, device: &str, step: u64, now: u64) -
     run(store.spend_step(&user(id), device, step, s(now + KEEP), s(now))).map_err(Into::into).unwrap()
 }
 
-fn clear<S: Store>(store: &S, id: &str) {
+pub(super) fn clear<S: Store>(store: &S, id: &str) {
     run(store.clear_failures(&user(id))).map_err(Into::into).unwrap();
 }
 
-const ADMITTED: Admission = Admission::Admitted;
+pub(super) const ADMITTED: Admission = Admission::Admitted;
 
-fn throttled(seconds: u64) -> Admission {
+pub(super) fn throttled(seconds: u64) -> Admission {
     Admission::Throttled { retry_after: s(seconds) }
-}
-
-/// Calls `work` from `n` threads at once.
-pub(super) fn at_once<S: Store + Clone, T: Send + 'static>(store: &S, n: usize, work: fn(&S, usize) -> T) -> Vec<T> {
-    let barrier = Arc::new(Barrier::new(n));
-    let threads: Vec<_> = (0..n)
-        .map(|i| {
-            let (store, barrier) = (store.clone(), barrier.clone());
-            std::thread::spawn(move || {
-                barrier.wait();
-                work(&store, i)
-            })
-        })
-        .collect();
-    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
 pub fn a_step_is_spent_once<S: Store>(store: &S) {
@@ -120,53 +106,6 @@ pub fn names_are_told_apart<S: Store>(store: &S) {
     }
 }
 
-pub fn one_step_in_parallel_is_fresh_once<S: Store + Clone>(store: &S) {
-    let spends = at_once(store, 50, |store, _| spend(store, "alice", "", 10, NOW));
-    assert_eq!(spends.iter().filter(|&&s| s == Spend::Fresh).count(), 1);
-}
-
-pub fn many_steps_in_parallel_end_at_the_highest<S: Store + Clone>(store: &S) {
-    at_once(store, 50, |store, i| spend(store, "alice", "", i as u64, NOW));
-    assert_eq!(spend(store, "alice", "", 49, NOW), Spend::Replayed);
-    assert_eq!(spend(store, "alice", "", 50, NOW), Spend::Fresh);
-}
-
-pub fn five_failures_are_free_and_waits_grow<S: Store>(store: &S) {
-    for _ in 0..5 {
-        assert_eq!(admit(store, "alice", NOW), ADMITTED);
-    }
-    assert_eq!(admit(store, "alice", NOW), throttled(30));
-    assert_eq!(admit(store, "alice", NOW + 29), throttled(1));
-    assert_eq!(admit(store, "bob", NOW), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW + 30), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW + 30), throttled(60));
-    assert_eq!(admit(store, "alice", NOW + 90), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW + 90), throttled(120));
-}
-
-pub fn what_is_not_admitted_is_not_counted<S: Store>(store: &S) {
-    for _ in 0..5 {
-        let _ = admit(store, "alice", NOW);
-    }
-    for _ in 0..200 {
-        assert_eq!(admit(store, "alice", NOW + 10), throttled(20));
-    }
-    assert_eq!(admit(store, "alice", NOW + 30), ADMITTED);
-}
-
-pub fn after_a_hundred_failures_only_an_administrator_helps<S: Store>(store: &S) {
-    let mut now = NOW;
-    for _ in 0..100 {
-        assert_eq!(admit(store, "alice", now), ADMITTED);
-        now += 3600;
-    }
-    for wait in [0, 3600, 10 * 365 * 24 * 3600] {
-        assert_eq!(admit(store, "alice", now + wait), Admission::LockedOut);
-    }
-    clear(store, "alice");
-    assert_eq!(admit(store, "alice", now), ADMITTED);
-}
-
 pub fn a_fresh_step_forgets_failures_and_a_replay_does_not<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
     for _ in 0..5 {
@@ -187,37 +126,24 @@ pub fn clearing_failures_spares_spent_steps<S: Store>(store: &S) {
     assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Replayed);
 }
 
-pub fn a_burst_is_admitted_no_more_than_a_queue<S: Store + Clone>(store: &S) {
-    let admissions = at_once(store, 100, |store, _| admit(store, "alice", NOW));
-    assert_eq!(admissions.iter().filter(|&&a| a == ADMITTED).count(), 5);
-    assert_eq!(admissions.iter().filter(|&&a| a == throttled(30)).count(), 95);
-}
-
-pub fn a_clock_that_jumped_does_not_lock_for_ever<S: Store>(store: &S) {
+/// No wait, and no record, is over before its last part of a second.
+pub fn times_are_finer_than_seconds<S: Store>(store: &S) {
+    let at = |millis| s(NOW) + Duration::from_millis(millis);
+    let admit_at = |millis| {
+        run(store.count_attempt(&user("alice"), &Throttle::default(), at(millis))).map_err(Into::into).unwrap()
+    };
     for _ in 0..5 {
-        let _ = admit(store, "alice", NOW + 1_000_000_000);
+        assert_eq!(admit_at(900), ADMITTED);
     }
-    // Back in the present, the wait is no longer than any wait is.
-    assert_eq!(admit(store, "alice", NOW), throttled(3600));
-    assert_eq!(admit(store, "alice", NOW + 3600), ADMITTED);
-}
-
-pub fn what_could_not_be_verified_is_taken_back<S: Store>(store: &S) {
-    let take_back = || run(store.take_back_attempt(&user("alice"), &Throttle::default())).map_err(Into::into).unwrap();
-    take_back();
-    for _ in 0..200 {
-        assert_eq!(admit(store, "alice", NOW), ADMITTED);
-        take_back();
+    match admit_at(30_500) {
+        Admission::Throttled { retry_after } if retry_after >= Duration::from_millis(400) => {}
+        other => panic!("{other:?}"),
     }
-    for _ in 0..4 {
-        assert_eq!(admit(store, "alice", NOW), ADMITTED);
-    }
-    // The fifth brings a wait, which goes with it.
-    assert_eq!(admit(store, "alice", NOW), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW), throttled(30));
-    take_back();
-    assert_eq!(admit(store, "alice", NOW), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW), throttled(30));
+    assert_eq!(admit_at(31_900), ADMITTED);
+    let spend_at =
+        |millis| run(store.spend_step(&user("alice"), "", 10, at(10_900), at(millis))).map_err(Into::into).unwrap();
+    assert_eq!(spend_at(900), Spend::Fresh);
+    assert_eq!(spend_at(10_500), Spend::Replayed);
 }
 
 pub fn a_record_is_never_shortened<S: Store>(store: &S) {
@@ -229,35 +155,6 @@ pub fn a_record_is_never_shortened<S: Store>(store: &S) {
     assert_eq!(spend_until(11, NOW + 1000, NOW + 500), Spend::Replayed);
 }
 
-pub fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
-    let strict = Throttle::new(3, s(1), s(1), 3).unwrap();
-    let admit_strictly = || run(store.count_attempt(&user("alice"), &strict, s(NOW))).map_err(Into::into).unwrap();
-    for _ in 0..3 {
-        assert_eq!(admit_strictly(), ADMITTED);
-    }
-    assert_eq!(admit(store, "alice", NOW + 1000), Admission::LockedOut);
-    assert_eq!(admit_strictly(), Admission::LockedOut);
-}
-
-pub fn a_free_failure_brings_no_wait_even_to_a_clock_set_back<S: Store>(store: &S) {
-    for back in 0..5 {
-        assert_eq!(admit(store, "alice", NOW - back * 10), ADMITTED);
-    }
-}
-
-pub fn failures_are_forgotten_after_a_year_and_not_before<S: Store>(store: &S) {
-    for _ in 0..5 {
-        let _ = admit(store, "alice", NOW);
-    }
-    let year = 365 * 24 * 3600;
-    assert_eq!(admit(store, "alice", NOW + year), ADMITTED);
-    assert_eq!(admit(store, "alice", NOW + year), throttled(60));
-    for _ in 0..5 {
-        assert_eq!(admit(store, "alice", NOW + 3 * year), ADMITTED);
-    }
-    assert_eq!(admit(store, "alice", NOW + 3 * year), throttled(30));
-}
-
 /// Tries whether a [`Store`](crate::store::Store) keeps what the trait says: `store_conformance!(name, make)` is a module
 /// `name` of tests, each with a store of its own that `make()` gives.
 ///
@@ -266,7 +163,13 @@ pub fn failures_are_forgotten_after_a_year_and_not_before<S: Store>(store: &S) {
 /// The stores of one run may share a database if they share no user. Their clones are used from many threads at once.
 /// `make()` is called, and each verb is awaited, in the runtime of [`block_on`](crate::test_util::block_on).
 ///
-/// ```
+/// Races are tried in many rounds, for two seconds each at the most. A store that loses one only now and then may pass
+/// now and then. What the suite cannot see: whether records outlive a restart, and whether the store ends them by a
+/// clock of its own before their time; the times that it is called with are far in the future, and a test does not wait.
+///
+/// Minor releases may add tests: one that fails then shows what the store has never kept.
+///
+/// ```test_harness
 /// use tower_toopher::store::MemoryStore;
 /// use tower_toopher::test_util::{push_store_conformance, store_conformance};
 ///
@@ -286,7 +189,9 @@ macro_rules! __store_conformance {
             a_burst_is_admitted_no_more_than_a_queue, a_clock_that_jumped_does_not_lock_for_ever,
             what_could_not_be_verified_is_taken_back, a_record_is_never_shortened,
             another_throttle_lifts_no_lock_out, a_free_failure_brings_no_wait_even_to_a_clock_set_back,
-            failures_are_forgotten_after_a_year_and_not_before,
+            failures_are_forgotten_after_a_year_and_not_before, few_failures_are_forgotten_after_a_month_and_not_before,
+            a_lock_out_is_taken_back_with_its_attempt, times_are_finer_than_seconds,
+            of_spends_at_once_none_is_fresh_twice, of_counts_at_once_none_is_lost, of_what_is_taken_back_at_once_none_is_lost,
         );
     };
     (@tests $name:ident, $suite:ident, $make:expr; $($test:ident),* $(,)?) => {

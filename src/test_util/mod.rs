@@ -32,9 +32,13 @@
 mod clock;
 #[doc(hidden)]
 pub mod conformance;
+#[doc(hidden)]
+pub mod failures;
 mod phones;
 #[doc(hidden)]
 pub mod pushes;
+#[doc(hidden)]
+pub mod races;
 mod scripted;
 
 use std::future::Future;

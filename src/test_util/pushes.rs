@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::block_on as run;
-use super::conformance::{NOW, admit, at_once, s, user};
+use super::conformance::{NOW, admit, s, user};
+use super::races::at_once;
 use crate::store::{
     Admission, AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
 };
@@ -100,6 +101,8 @@ pub fn one_is_open_at_a_time<S: PushStore + Store>(store: &S) {
     assert!(keep(store, "alice", 1, NOW + 120));
     let joined = BeginPush::Join { ticket: ticket(1), id: id("question"), until: s(NOW + 120) };
     assert_eq!(begin(store, "alice", &new(2), NOW + 1), joined);
+    // What may not join does not, although it is the same.
+    assert_eq!(begin(store, "alice", &NewPush { joins: false, ..new(2) }, NOW + 20), busy(100));
     let other = NewPush::new(ticket(2), [8; 32]);
     assert_eq!(begin(store, "alice", &other, NOW + 20), busy(100));
     assert_eq!(begin(store, "bob", &other, NOW + 20), BeginPush::Begun);
@@ -159,6 +162,22 @@ pub fn a_clock_that_jumped_spends_no_budget_for_ever<S: PushStore + Store>(store
     let day = 24 * 3600;
     assert_eq!(begin(store, "alice", &new(10), NOW + day), BeginPush::BudgetSpent);
     assert_eq!(begin(store, "alice", &new(10), NOW + day + 1), BeginPush::Begun);
+}
+
+/// What was opened while the clock stood ahead is over, once it is back, no later than any other.
+pub fn a_clock_that_jumped_keeps_no_place_for_ever<S: PushStore + Store>(store: &S) {
+    let other = NewPush::new(ticket(9), [8; 32]);
+    for (name, push) in [("alice", &new(9)), ("bob", &other)] {
+        open(store, name, 1, NOW + 1_000_000_000);
+        match begin(store, name, push, NOW) {
+            BeginPush::Join { until, .. } => assert_eq!((name, until), ("alice", s(NOW + 120))),
+            other => assert_eq!((name, other), ("bob", BeginPush::AlreadyPending { retry_after: s(120) })),
+        }
+        assert_eq!(find(store, name, 1, NOW + 119), FoundPush::Open);
+        assert_eq!(find(store, name, 1, NOW + 120), FoundPush::Unknown);
+        assert_eq!(redeem(store, name, 1, NOW + 120), FoundPush::Unknown);
+        assert_eq!(begin(store, name, push, NOW + 120), BeginPush::Begun);
+    }
 }
 
 pub fn a_budget_of_one_s_own<S: PushStore + Store>(store: &S) {
@@ -226,7 +245,7 @@ macro_rules! __push_store_conformance {
     ($name:ident, $make:expr $(,)?) => {
         $crate::__store_conformance!(@tests $name, pushes, $make;
             it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
-            a_clock_that_jumped_spends_no_budget_for_ever, a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
+            a_clock_that_jumped_spends_no_budget_for_ever, a_clock_that_jumped_keeps_no_place_for_ever, a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
             names_of_any_text_are_told_apart,
         );
     };

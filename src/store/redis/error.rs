@@ -6,8 +6,10 @@ use redis::ErrorKind;
 ///
 /// Of what the server says only the code is kept (`OOM`, `READONLY`): some servers repeat in their errors what they were
 /// sent, passwords among it.
+#[derive(Clone)]
 pub struct RedisError(Trouble);
 
+#[derive(Clone)]
 enum Trouble {
     Url(&'static str),
     Deadline,
@@ -67,13 +69,11 @@ impl RedisError {
         }
     }
 
-    /// Whether another connection may fare better: this one is not known to be sound, or is to a server that has become
-    /// a replica or wants to know anew who is there.
-    pub(super) fn spoils_the_connection(&self) -> bool {
-        match &self.0 {
-            Trouble::Server(code) => matches!(&**code, "READONLY" | "MASTERDOWN" | "NOAUTH"),
-            _ => true,
-        }
+    /// Whether the server said so of itself: that it has become a replica, has lost its replicas or its disk, is full,
+    /// or is not yet up. Another connection may be to another server, to which the name leads by now.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        const OF_WHAT_WAS_ASKED: [&str; 6] = ["ERR", "WRONGTYPE", "NOSCRIPT", "NOPERM", "CROSSSLOT", "EXECABORT"];
+        self.code().is_some_and(|code| !OF_WHAT_WAS_ASKED.contains(&code))
     }
 }
 

@@ -2,21 +2,25 @@ mod call;
 mod error;
 #[cfg(feature = "server")]
 mod guard;
+mod info;
 mod keys;
 mod link;
 mod pushes;
+mod url;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, Value, cmd};
+use redis::{Client, ConnectionAddr, ConnectionInfo};
 
 use self::call::{Call, Read, admission, only};
 pub use self::error::RedisError;
+use self::info::Info;
 pub use self::keys::InvalidPrefix;
 use self::keys::Prefix;
 use self::link::Link;
+use self::url::connection;
 use super::{Admission, Spend, Store, Throttle};
 use crate::{UserId, random};
 
@@ -46,7 +50,9 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 ///
 /// Each verb is one script and one round trip (two when the server does not know the script yet). An attempt that
 /// passes has two. Clones share one connection; it is made when it is first wanted, and anew after trouble, so a server
-/// that is down now only fails what asks for it now. No verb takes longer than the [`deadline`](Self::deadline). A verb
+/// that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
+/// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
+/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. A verb
 /// whose future is dropped is done to its end nevertheless, or not at all. The futures must run in a Tokio runtime that
 /// has its I/O and its timers.
 ///
@@ -59,13 +65,14 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 ///   spent codes and lock-outs out. A server that is full refuses, and the gate answers 503.
 /// - Replication is asynchronous: a replica that takes over does not know the last moments. Without persistence
 ///   (`appendonly yes`) a restart forgets all.
-/// - A clock that jumps ahead by more than twenty minutes ends the records of codes before the codes.
+/// - A clock that jumps ahead by more than records of codes outlive the codes ends the records first: by more than twenty
+///   minutes, with codes of 30 seconds and the default window.
 /// - In a cluster all keys of a user are in one slot, so the scripts work, but redirections are not followed: the URL
 ///   must lead to a proxy that routes by key.
 ///
 /// Records end by the server's clock, later than they are over by the caller's. A lock-out has no expiry, since time
 /// must not free whom only an administrator may. The server needs no rights but to `EVAL`, `EVALSHA`, `GET`, `SET`,
-/// `DEL`, `PTTL` and `PEXPIRE` on its own keys (`~toopher:*`); `INFO` for `check`, and `SELECT` for a database that is
+/// `DEL`, `PTTL` and `PEXPIRE` on its own keys (`~toopher:*`); `INFO` for `check` and `keeps_a_log`, and `SELECT` for a database that is
 /// not 0.
 ///
 /// Names of users stand in the keys as hashes, which hide them from a glance and not from one who tries names.
@@ -95,9 +102,10 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and when the URL has no `rediss://` or `roots` cannot be read.
+    /// As [`new`](Self::new), and when the URL has no `rediss://`, or `roots` cannot be read or has no certificate.
     #[cfg(feature = "redis-tls")]
     pub fn with_roots(url: &str, roots: &[u8]) -> Result<Self, RedisError> {
+        url::need_a_certificate(roots)?;
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
         Self::at(connection(url)?, |info| Client::build_with_tls(info, certificates))
     }
@@ -134,7 +142,11 @@ impl RedisStore {
         self
     }
 
-    /// Looks whether the server is there, runs the script, and forgets nothing under pressure.
+    /// Looks whether the server is there, runs the script, and may be written to: it sets, reads and removes a key of
+    /// its own (`PREFIX:{}`), which a replica, a server that is full, and one that wants replicas refuse, as well as
+    /// missing rights. And whether it forgets nothing under pressure.
+    ///
+    /// It is as things are now. What is on the disk is not looked at: see [`keeps_a_log`](Self::keeps_a_log).
     ///
     /// # Errors
     ///
@@ -142,24 +154,31 @@ impl RedisStore {
     pub async fn check(&self) -> Result<(), RedisError> {
         let (link, deadline) = (Arc::clone(&self.link), self.deadline);
         let nobody = format!("{}:{{}}", self.prefix.as_str());
-        let ping = Call::new("ping", nobody.clone(), nobody);
+        let check = Call::new("check", nobody.clone(), nobody);
         in_the_background(async move {
-            link.call(&ping, deadline, |word, rest| only("pong", word, rest)).await?;
-            let info = link.ask(cmd("INFO").arg("memory"), deadline).await?;
-            let info = match &info {
-                Value::VerbatimString { text, .. } => text,
-                Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| RedisError::answer())?,
-                _ => return Err(RedisError::answer()),
-            };
-            let value = |name: &str| {
-                let of =
-                    |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
-                info.lines().find_map(of).ok_or_else(RedisError::answer)
-            };
-            let policy = value("maxmemory_policy")?;
-            let bounded = value("maxmemory")? != "0";
-            if bounded && policy != "noeviction" { Err(RedisError::evicts(&policy)) } else { Ok(()) }
+            link.call(&check, deadline, |word, rest| only("checked", word, rest)).await?;
+            let memory = Info::of(&link, "memory", deadline).await?;
+            let policy = memory.value("maxmemory_policy")?;
+            let bounded = memory.value("maxmemory")? != "0";
+            if bounded && policy != "noeviction" { Err(RedisError::evicts(policy)) } else { Ok(()) }
         })
+        .await
+    }
+
+    /// Whether the server writes what it is told to a log (`appendonly yes`), without which a restart forgets spent
+    /// codes and lock-outs. It does not say how soon that is on the disk (`appendfsync`).
+    ///
+    /// Worth a warning at the start, where a restart is not meant to forget; no error of [`check`](Self::check), since
+    /// some keep what matters by replicas instead.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told.
+    pub async fn keeps_a_log(&self) -> Result<bool, RedisError> {
+        let (link, deadline) = (Arc::clone(&self.link), self.deadline);
+        in_the_background(
+            async move { Ok(Info::of(&link, "persistence", deadline).await?.value("aof_enabled")? == "1") },
+        )
         .await
     }
 
@@ -183,35 +202,6 @@ async fn in_the_background<T: Send + 'static>(
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| RedisError::runtime())?;
     runtime.spawn(work).await.unwrap_or_else(|_| Err(RedisError::runtime()))
 }
-
-fn connection(url: &str) -> Result<ConnectionInfo, RedisError> {
-    // What the library says to it may repeat parts of it, and a password is one.
-    let info = url.into_connection_info().map_err(|_| {
-        RedisError::url("not a URL of a server: redis://, unix:// or, with the feature `redis-tls`, rediss://")
-    })?;
-    if let ConnectionAddr::TcpTls { insecure, .. } = info.addr() {
-        if *insecure {
-            return Err(RedisError::url("`#insecure` would trust anybody who answers"));
-        }
-        choose_provider();
-    }
-    // By this protocol a connection says that it is cut before anything is sent over it.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
-}
-
-#[cfg(feature = "redis-tls")]
-fn choose_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Without one the library would panic where two are compiled in. If somebody else was faster, that one it is.
-        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-    }
-}
-
-/// There is no TLS, so there is no such URL.
-#[cfg(not(feature = "redis-tls"))]
-fn choose_provider() {}
 
 impl Store for RedisStore {
     type Error = RedisError;

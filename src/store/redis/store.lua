@@ -34,7 +34,8 @@ local function heal(key, expiry)
 end
 
 local function read_throttle()
-    local throttle = { forget_after = number(), max_delay = number(), lock_after = number(), delays = {} }
+    local throttle = { forget_after = number(), few = number(), forget_few_after = number() }
+    throttle.max_delay, throttle.lock_after, throttle.delays = number(), number(), {}
     for i = 1, number() do
         throttle.delays[i] = number()
     end
@@ -61,6 +62,11 @@ local function read_failures()
         locked_out = locked_out == '1',
     }
 end
+-- How long they are remembered, unless they are a lock-out.
+local function kept_for(failures, throttle)
+    local few = failures.count < throttle.few and failures.wait_until == 0
+    return few and throttle.forget_few_after or throttle.forget_after
+end
 local function write_failures(failures, throttle)
     local locked_out = failures.locked_out and '1' or '0'
     local value = whole(failures.count) .. ' ' .. whole(failures.last) .. ' ' .. whole(failures.wait_until) .. ' '
@@ -68,11 +74,11 @@ local function write_failures(failures, throttle)
         -- Without an expiry, since time must not free whom only an administrator may.
         redis.call('SET', KEYS[1], value .. locked_out)
     else
-        put(KEYS[1], value .. locked_out, throttle.forget_after)
+        put(KEYS[1], value .. locked_out, kept_for(failures, throttle))
     end
 end
 local function attempt(failures, throttle, now)
-    if not failures.locked_out and now - failures.last > throttle.forget_after then
+    if not failures.locked_out and now - failures.last > kept_for(failures, throttle) then
         failures.count, failures.last, failures.wait_until = 0, 0, 0
     end
     -- A clock that was set back must not make a wait longer than any wait is.
@@ -96,7 +102,7 @@ end
 local function peek_failures(throttle)
     local failures = read_failures()
     if not failures.none and not failures.locked_out then
-        heal(KEYS[1], throttle.forget_after)
+        heal(KEYS[1], kept_for(failures, throttle))
     end
     return failures
 end
@@ -148,8 +154,13 @@ end
 
 local verbs = {}
 
-function verbs.ping()
-    return answer('pong')
+-- Writes, reads and removes a key of its own, in all the ways in which the other verbs do.
+function verbs.check()
+    put(KEYS[1], ARGV[2], 0)
+    local same = redis.call('GET', KEYS[1]) == ARGV[2]
+    redis.call('PEXPIRE', KEYS[1], whole(MARGIN))
+    local expires = redis.call('PTTL', KEYS[1]) > 0
+    return answer(redis.call('DEL', KEYS[1]) == 1 and same and expires and 'checked' or 'not_kept')
 end
 
 function verbs.count()
@@ -169,7 +180,8 @@ function verbs.take_back()
     if not failures.none then
         failures.count = math.max(failures.count - 1, 0)
         failures.locked_out = failures.count >= throttle.lock_after
-        failures.wait_until = math.min(failures.wait_until, failures.last + delay_after(throttle, failures.count))
+        local delay = delay_after(throttle, failures.count)
+        failures.wait_until = delay == 0 and 0 or math.min(failures.wait_until, failures.last + delay)
         write_failures(failures, throttle)
     end
     return answer('taken_back')

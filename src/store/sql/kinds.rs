@@ -44,8 +44,8 @@ pub type SqliteStore = SqlStore<Sqlite>;
 /// ```
 ///
 /// A verb waits three seconds for a connection and eight for each answer at the most, and then fails. Whether it was done
-/// is not known then, and nobody passes by it. Rows of users are small and few; spent steps that are over are removed
-/// by [`remove_what_is_over`](SqlStore::remove_what_is_over).
+/// is not known then, and nobody passes by it. Rows of users are small and few; those that are over are removed by
+/// [`remove_what_is_over`](SqlStore::remove_what_is_over).
 ///
 /// # What the guarantees rest on
 ///

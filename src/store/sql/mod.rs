@@ -20,7 +20,7 @@ pub use self::postgres::PgDatabase;
 use self::query::On;
 pub(crate) use self::query::{Name, Row, query};
 use self::transaction::Transaction;
-use super::{Admission, Failures, Spend, Store, Throttle};
+use super::{Admission, Failures, PushBudget, Spend, Store, Throttle};
 use crate::UserId;
 
 /// Keeps failures, spent steps and pushes in a database: [`SqliteStore`] or [`PgStore`].
@@ -37,14 +37,33 @@ impl<D> SqlStore<D> {
         Self { database, kind: PhantomData }
     }
 
-    /// Removes the records of spent steps that are over, and says how many there were. Call it every few minutes.
+    /// Removes what is over (spent steps, failures that are forgotten, pushes that are) and says how many rows that
+    /// were. Call it every few minutes: what strangers leave behind under invented names goes only by this.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn remove_what_is_over(&self, now: Duration) -> Result<u64, SqlError> {
-        let removed = query("DELETE FROM spent_steps WHERE keep_until < $1").bind(from_millis_floor(now));
-        removed.execute(&self.database).await.map_err(|error| self.error(error))
+        // Each statement stands alone, and a row that a verb has just written anew no longer fits it.
+        let removed = async {
+            let steps = query("DELETE FROM spent_steps WHERE keep_until < $1").bind(from_millis_floor(now));
+            let steps = steps.execute(&self.database).await?;
+            // `Failures::is_over` and `Pushes::is_over`.
+            let before = |kept: Duration| from_millis_floor(now.saturating_sub(kept));
+            let failures = query(
+                "DELETE FROM failures WHERE last < $1 AND NOT locked_out
+                 AND (last < $2 OR (count < $3 AND until = 0))",
+            )
+            .bind(before(Throttle::FORGET_FEW_AFTER))
+            .bind(before(Throttle::FORGET_AFTER))
+            .bind(i64::from(Throttle::FEW));
+            let failures = failures.execute(&self.database).await?;
+            let pushes = query("DELETE FROM pushes WHERE last < $1 AND (until IS NULL OR until <= $2)")
+                .bind(before(PushBudget::LONGEST))
+                .bind(from_millis_floor(now));
+            Ok(steps + failures + pushes.execute(&self.database).await?)
+        };
+        removed.await.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: sqlx::Error) -> SqlError {
