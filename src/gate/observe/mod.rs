@@ -54,18 +54,18 @@ impl Observe {
     /// Tells everybody. A request that passes without a factor must not do so unrecorded: where the sink panics at one,
     /// the answer says so, and the others hear of a refusal.
     pub(super) fn tell(&self, watch: &Watch, method: &Method, uri: &Uri, outcome: AuditOutcome) -> Told {
-        if !watch.heard() {
+        let Some(heard) = watch.heard() else {
             count(outcome, watch);
             return Told::Yes;
-        }
+        };
         let event = AuditEvent {
             outcome,
-            user: watch.user.clone(),
-            action: watch.action.clone(),
-            terminal: watch.terminal.clone(),
+            user: heard.user.clone(),
+            action: heard.action.clone(),
+            terminal: heard.terminal.clone(),
             method: method.clone(),
-            path: watch.path.clone().unwrap_or_else(|| cut(uri.path()).into()),
-            request_id: watch.request_id.clone(),
+            path: heard.path.clone().unwrap_or_else(|| cut(uri.path()).into()),
+            request_id: heard.request_id.clone(),
             verifier_time: watch.verifier_time(),
         };
         let told = self.give(&event);

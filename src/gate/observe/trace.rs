@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use tracing::{Level, Span};
 
-use super::{AuditEvent, AuditOutcome, Watch, cut};
+use super::watch::Heard;
+use super::{AuditEvent, AuditOutcome, cut};
 use crate::gate::RejectionKind;
 
 /// The target of the events and of the span.
@@ -14,7 +15,7 @@ pub(super) fn listens() -> bool {
     tracing::enabled!(target: TARGET, Level::ERROR)
 }
 
-pub(super) fn span(watch: &Watch) -> Span {
+pub(super) fn span(heard: &Heard) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
         "second_factor",
@@ -24,9 +25,9 @@ pub(super) fn span(watch: &Watch) -> Span {
     );
     if !span.is_disabled() {
         let record = |name, text: Option<&str>| text.map(|text| span.record(name, &*plain(text)));
-        record("user", watch.user.as_ref().map(|user| user.as_str()));
-        record("action", watch.action.as_ref().map(|action| action.as_str()));
-        record("request_id", watch.request_id.as_deref());
+        record("user", heard.user.as_ref().map(|user| user.as_str()));
+        record("action", heard.action.as_ref().map(|action| action.as_str()));
+        record("request_id", heard.request_id.as_deref());
     }
     span
 }

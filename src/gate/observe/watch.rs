@@ -7,17 +7,22 @@ use http::request::Parts;
 use super::Observe;
 use crate::{Action, Attempt, Terminal, UserId};
 
-/// What is kept of a request until it is decided, for those who hear of it then.
+/// What is kept of a request until it is decided.
 #[derive(Default)]
 pub(in crate::gate) struct Watch {
-    /// Whether anybody wants to know more than how many there were.
-    heard: bool,
+    /// None where nobody wants to know more than how many there were. Boxed, since every request moves it.
+    heard: Option<Box<Heard>>,
+    asked: Option<Instant>,
+}
+
+/// What those hear of it who listen.
+#[derive(Default)]
+pub(super) struct Heard {
     pub(super) user: Option<UserId>,
     pub(super) action: Option<Action>,
     pub(super) terminal: Option<Terminal>,
     pub(super) path: Option<Arc<str>>,
     pub(super) request_id: Option<Arc<str>>,
-    asked: Option<Instant>,
     #[cfg(feature = "tracing")]
     span: Option<tracing::Span>,
 }
@@ -33,29 +38,32 @@ impl Watch {
             let find = hook.as_ref()?;
             catch_unwind(AssertUnwindSafe(|| find(parts))).ok().flatten()
         };
-        Self { heard: true, request_id: find(&observe.request_id), path: find(&observe.path), ..Self::default() }
+        let heard = Heard { request_id: find(&observe.request_id), path: find(&observe.path), ..Heard::default() };
+        Self { heard: Some(Box::new(heard)), asked: None }
     }
 
     /// Notes who it is about, as far as that is known.
     pub(in crate::gate) fn about(
-        self,
+        mut self,
         user: Option<&UserId>,
         action: Option<&Action>,
         terminal: Option<&Terminal>,
     ) -> Self {
-        if !self.heard {
-            return self;
+        if let Some(heard) = &mut self.heard {
+            heard.user = user.cloned();
+            heard.action = action.cloned();
+            heard.terminal = terminal.cloned();
         }
-        Self { user: user.cloned(), action: action.cloned(), terminal: terminal.cloned(), ..self }
+        self
     }
 
     /// Begins to measure, and opens the span that the verifier runs in.
     pub(in crate::gate) fn asking(mut self, attempt: &Attempt) -> Self {
         self = self.about(Some(attempt.user()), Some(attempt.action()), attempt.terminal());
-        self.asked = (self.heard || cfg!(feature = "metrics")).then(Instant::now);
+        self.asked = (self.heard.is_some() || cfg!(feature = "metrics")).then(Instant::now);
         #[cfg(feature = "tracing")]
-        if self.heard {
-            self.span = Some(super::trace::span(&self));
+        if let Some(heard) = &mut self.heard {
+            heard.span = Some(super::trace::span(heard));
         }
         self
     }
@@ -63,12 +71,12 @@ impl Watch {
     /// Runs a step of the verifier, in its span.
     pub(in crate::gate) fn within<T>(&self, step: impl FnOnce() -> T) -> T {
         #[cfg(feature = "tracing")]
-        let _entered = self.span.as_ref().map(tracing::Span::enter);
+        let _entered = self.heard.as_ref().and_then(|heard| Some(heard.span.as_ref()?.enter()));
         step()
     }
 
-    pub(super) fn heard(&self) -> bool {
-        self.heard
+    pub(super) fn heard(&self) -> Option<&Heard> {
+        self.heard.as_deref()
     }
 
     pub(super) fn verifier_time(&self) -> Option<Duration> {

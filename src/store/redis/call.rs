@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn waits_go_along_as_a_table() {
         let default = arguments(&call().throttle(&Throttle::default()));
-        let expected = "count 31536000000 5 86400000 3600000 100 13 0 0 0 0 0 30000 60000 120000 240000 480000 960000 1920000 3600000";
+        let expected = "count 31536000000 5 2592000000 3600000 100 13 0 0 0 0 0 30000 60000 120000 240000 480000 960000 1920000 3600000";
         assert_eq!(default.join(" "), expected);
         let one = Throttle::new(1, Duration::from_millis(1001), Duration::from_millis(1001), 3).unwrap();
-        assert_eq!(arguments(&call().throttle(&one)).join(" "), "count 31536000000 5 86400000 1001 3 2 0 1001");
+        assert_eq!(arguments(&call().throttle(&one)).join(" "), "count 31536000000 5 2592000000 1001 3 2 0 1001");
     }
 
     #[test]
