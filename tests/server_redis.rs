@@ -138,7 +138,12 @@ async fn what_one_locks_out_all_do_until_an_administrator_ends_it() {
     redis.start_again();
     redis.ask::<()>(&["SET", &keys[0], "100 0 0 1"]);
     assert_ne!(one.initiate("alice", &[("otp", "000000")]).await.0, 200);
-    assert_eq!(one.post("users/reset", &[("name", "alice")]).await.0, 200);
+    // For a moment after a connection that could not be made, nobody makes another one.
+    let start = Instant::now();
+    while one.post("users/reset", &[("name", "alice")]).await.0 != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "Redis does not come back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(secret_again().await, (200, json!(true)));
 }
 
@@ -291,7 +296,7 @@ fn a_guard_that_cannot_be_is_refused_at_the_start() {
         (&["--guard-prefix", "x"][..], "--guard redis://"),
         (&["--guard", &nobody, "--guard-prefix", "a b"], "--guard-prefix"),
         (&["--guard", &nobody, "--guard-password-file", "nowhere"], "nowhere"),
-        (&["--guard", &nobody, "--guard-ca", "toopher.key"], "certificates"),
+        (&["--guard", &nobody, "--guard-ca", "toopher.key"], "no certificate"),
     ] {
         let (ok, message) = says(serve(&folder).args(arguments));
         assert!(!ok && message.contains(why), "{message}");
