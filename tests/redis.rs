@@ -526,7 +526,9 @@ where
         Verb::TakeBack(other) => format!("{:?}", store.take_back_attempt(&alice, throttle(*other)).await.unwrap()),
         Verb::Spend(device, step, keep) => {
             let device = ["", "phone"][usize::from(*device)];
-            format!("{:?}", store.spend_step(&alice, device, *step, now + ms(*keep), now).await.unwrap())
+            // In whole seconds: a store may keep a step for longer, and the memory store does so up to the next one.
+            let until = Duration::from_secs((now + ms(*keep)).as_millis().div_ceil(1000) as u64);
+            format!("{:?}", store.spend_step(&alice, device, *step, until, now).await.unwrap())
         }
         Verb::ClearFailures => format!("{:?}", store.clear_failures(&alice).await.unwrap()),
         Verb::Begin { ticket: number, about, joins, budget, starting_for, lifetime } => {
