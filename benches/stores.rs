@@ -41,7 +41,8 @@ fn main() {
 }
 
 fn keys() -> usize {
-    if measuring() { 1_000_000 } else { 10_000 }
+    // More than a batch, so that no two threads meet at one user.
+    if measuring() { 1_000_000 } else { 2 * BATCH }
 }
 
 /// Twice the room that is needed, so that nothing is thrown out.
