@@ -5,10 +5,7 @@
 
 mod support;
 
-use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::hint::black_box;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};
@@ -16,11 +13,12 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use support::services::{Bare, ReadyVerifier};
 use support::{Contender, compare};
-use tower::{Layer, Service};
+use tower::Layer;
 use tower_http::auth::AsyncRequireAuthorizationLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use tower_toopher::{Attempt, DenyReason, Factor, Otp, SecondFactor, ToopherLayer, UserId, Verdict};
+use tower_toopher::{Factor, Otp, SecondFactor, ToopherLayer, UserId};
 
 const BATCH: usize = 1000;
 const RIGHT: Option<&str> = Some("081804");
@@ -93,44 +91,6 @@ fn batch<B>(make: impl Fn() -> Request<B> + 'static) -> impl FnMut() -> Vec<Requ
 }
 
 // What is compared.
-
-#[derive(Clone)]
-struct Bare;
-
-impl Service<Request<Body>> for Bare {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        black_box(&request);
-        ready(Ok(Response::new(Body::default())))
-    }
-}
-
-#[derive(Clone)]
-struct ReadyVerifier;
-
-impl Service<Attempt> for ReadyVerifier {
-    type Response = Verdict;
-    type Error = Infallible;
-    type Future = Ready<Result<Verdict, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        ready(Ok(match attempt.otp() {
-            Some(otp) if otp.as_str() == "081804" => Verdict::Granted(Factor::Totp),
-            _ => Verdict::Denied(DenyReason::WrongOtp),
-        }))
-    }
-}
 
 fn gate() -> ToopherLayer<ReadyVerifier> {
     ToopherLayer::new(ReadyVerifier)

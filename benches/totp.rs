@@ -9,16 +9,16 @@ mod support;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::{Future, ready};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use support::services::Bare;
 use support::{Contender, compare, now};
 use tower::{Layer, Service};
 use tower_http::auth::AsyncRequireAuthorizationLayer;
@@ -150,24 +150,6 @@ where
         assert!(calls - as_expected <= 1 + calls / 10_000, "{name}");
         response
     })
-}
-
-#[derive(Clone)]
-struct Bare;
-
-impl Service<Request<Body>> for Bare {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        black_box(&request);
-        ready(Ok(Response::new(Body::default())))
-    }
 }
 
 fn gate(users: &Users) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + use<> {

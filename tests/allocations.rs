@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../benches/support/services.rs"]
+mod services;
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -12,27 +14,11 @@ use allocation_counter::measure;
 use common::*;
 use http::{Request, Response};
 use http_body_util::Full;
+use services::Bare;
 use tower::{Layer, Service};
 use tower_toopher::{
     Attempt, DenyReason, Factor, Header, HeaderOrForm, Rejection, SecondFactor, ToopherLayer, ToopherService, Verdict,
 };
-
-#[derive(Clone)]
-struct Bare;
-
-impl Service<Request<Body>> for Bare {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        ready(Ok(Response::new(Body::default())))
-    }
-}
 
 #[derive(Clone)]
 struct Ask(fn() -> Verdict);

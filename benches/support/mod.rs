@@ -2,6 +2,8 @@
 //! not. Allocations are counted, not sampled.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part")]
 
+pub mod services;
+
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;

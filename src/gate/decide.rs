@@ -13,16 +13,20 @@ type Who<'a> = Option<(&'a UserId, &'a Action)>;
 
 impl Policy {
     pub(super) fn pass(&self, parts: &Parts, who: Who<'_>, outcome: AuditOutcome) -> Admission {
-        let watch = Watch::new(&self.observe, parts).about(who.map(|who| who.0), who.map(|who| who.1), None);
+        let watch = self.watch_head(parts, who);
         // Nobody is let in by this who would not be without it, so it need not be recorded to happen.
         let _ = self.observe.tell(&watch, &parts.method, &parts.uri, outcome);
         Admission::Pass
     }
 
     pub(super) fn refuse(&self, parts: &Parts, who: Who<'_>, rejection: Rejection) -> Admission {
-        let watch = Watch::new(&self.observe, parts).about(who.map(|who| who.0), who.map(|who| who.1), None);
+        let watch = self.watch_head(parts, who);
         self.refused(&watch, parts, &rejection);
         Admission::Refuse(rejection)
+    }
+
+    fn watch_head(&self, parts: &Parts, who: Who<'_>) -> Watch {
+        Watch::new(&self.observe, parts).about(who.map(|who| who.0), who.map(|who| who.1), None)
     }
 
     /// What is kept of a request for those who hear of its end.

@@ -186,9 +186,6 @@ where
                     else {
                         unreachable!("the state was Extracting");
                     };
-                    // What a grant is bound to is what was so before the factor was looked at. Who is only named in a form
-                    // has shown no first factor, and gets none.
-                    let issuing = asking.user.as_ref().and_then(|user| policy.freshness.issuing(&parts, user));
                     let watch = policy.watch(&parts, &asking);
                     let identified = asking.user.is_some();
                     let asked = match extracted {
@@ -197,6 +194,9 @@ where
                     };
                     match asked {
                         Ok((attempt, body)) => State::Verifying {
+                            // What a grant is bound to is what was so before the factor was looked at. Who is only named
+                            // in a form has shown no first factor, and gets none.
+                            issuing: identified.then(|| policy.freshness.issuing(&parts, attempt.user())).flatten(),
                             user: attempt.user().clone(),
                             action: attempt.action().clone(),
                             otp_given: attempt.otp().is_some(),
@@ -206,7 +206,6 @@ where
                             verdict: Oneshot::new(verifier, attempt),
                             request: Request::from_parts(parts, body),
                             inner,
-                            issuing,
                         },
                         Err(rejection) => {
                             policy.refused(&watch, &parts, &rejection);

@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::BoxError;
+use crate::fault::chain;
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -135,9 +136,8 @@ impl IntoResponse for ApiError {
 }
 
 /// An error, and what it comes from.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Why the server could not be opened, or administered.

@@ -3,9 +3,12 @@
 //!
 //! `check.sh` counts the instructions, and holds them to `budget.txt`.
 
+#[path = "../../support/services.rs"]
+mod services;
+
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,10 +19,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use services::{Bare, ReadyVerifier};
 use tower::{Layer, Service};
 use tower_toopher::oauth1::{BaseUri, Credentials, OauthRequest, sign};
 use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp, TotpVerifier};
-use tower_toopher::{Attempt, DenyReason, Factor, HeaderOrForm, ToopherLayer, UserId, Verdict};
+use tower_toopher::{HeaderOrForm, ToopherLayer, UserId};
 
 const MOST: usize = 600;
 const PERIOD: u64 = 30;
@@ -119,44 +123,6 @@ fn totp_gate(
             response
         }
     }))
-}
-
-#[derive(Clone)]
-struct Bare;
-
-impl Service<Request<Body>> for Bare {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        black_box(&request);
-        ready(Ok(Response::new(Body::default())))
-    }
-}
-
-#[derive(Clone)]
-struct ReadyVerifier;
-
-impl Service<Attempt> for ReadyVerifier {
-    type Response = Verdict;
-    type Error = Infallible;
-    type Future = Ready<Result<Verdict, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        ready(Ok(match attempt.otp() {
-            Some(otp) if otp.as_str() == "081804" => Verdict::Granted(Factor::Totp),
-            _ => Verdict::Denied(DenyReason::WrongOtp),
-        }))
-    }
 }
 
 fn oauth(times: usize, check: bool) -> Result<(), Failure> {

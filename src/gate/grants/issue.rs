@@ -50,8 +50,8 @@ impl Grants {
         now: Duration,
     ) -> Option<SecondFactor> {
         // Before anything is bound or hashed: most requests without a grant end here.
-        self.0.carrier.find(parts)?;
-        let mut shown = self.open(parts, &self.place(parts, user)?);
+        let text = self.0.carrier.find(parts)?;
+        let mut shown = self.open(text, &self.place(parts, user)?);
         shown.retain(|shown| age(shown.at, now).is_some_and(|age| age <= max_age));
         let of = |action: &'a Action| {
             let digest = digest(action);
@@ -65,7 +65,7 @@ impl Grants {
     /// Called before the factor is looked at, so that a change of epoch in between ends the grant.
     pub(in crate::gate) fn issuing(&self, parts: &Parts, user: &UserId) -> Option<Issuing> {
         let place = self.place(parts, user)?;
-        let earlier = self.open(parts, &place);
+        let earlier = self.0.carrier.find(parts).map(|text| self.open(text, &place)).unwrap_or_default();
         Some(Issuing { place, earlier })
     }
 
@@ -96,9 +96,8 @@ impl Grants {
         place(user, &session, (self.0.epoch)(parts, user)?)
     }
 
-    fn open(&self, parts: &Parts, place: &[u8]) -> Vec<Shown> {
-        let plain = self.0.carrier.find(parts).and_then(|text| self.0.keys.open_text(place, text));
-        plain.and_then(|plain| read(&plain)).unwrap_or_default()
+    fn open(&self, text: &[u8], place: &[u8]) -> Vec<Shown> {
+        self.0.keys.open_text(place, text).and_then(|plain| read(&plain)).unwrap_or_default()
     }
 
     fn seal(&self, place: Vec<u8>, mut shown: Vec<Shown>, factor: &SecondFactor) -> Option<Grant> {
