@@ -950,3 +950,21 @@ async fn handlers_see_the_factor_that_their_gate_goes_by() {
     let pay = never().action("pay").layer(sees("pay", false));
     assert_eq!(granted().action("log in").layer(pay).oneshot(knows).await.unwrap().status(), 200);
 }
+
+/// Whatever the method, HEAD and those that nobody has heard of among them: guarded without a grant, and with one not.
+#[tokio::test]
+async fn every_method_is_guarded_alike() {
+    let clock = Clock::at(T);
+    let gate = gate(grants(&clock), "log in", 60);
+    let grant = grant_in(&send(&gate, with_code()).await).unwrap();
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
+        for (sent, status) in [(Sent::default(), 401), (with(&grant), 200), (with("bm9uc2Vuc2U"), 401)] {
+            let mut request = sent.request();
+            *request.method_mut() = method.parse().unwrap();
+            let response = gate.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), status, "{method}");
+            // A grant leads to no other one.
+            assert_eq!(grant_in(&response), None, "{method}");
+        }
+    }
+}
