@@ -120,9 +120,8 @@ impl SecondFactor {
     }
 
     /// Keeps what gates further out were shown, for gates further in.
-    pub(crate) fn after(mut self, earlier: Self) -> Self {
+    pub(crate) fn put_before(&mut self, earlier: Self) {
         self.earlier = Some(Arc::new(earlier));
-        self
     }
 
     /// Whether a factor was shown for this request, for `action` and by `user`: this one, or one that a gate further

@@ -1,10 +1,10 @@
 //! Who hears what was decided, and what becomes of a request whose verifier is in trouble.
 
 use http::request::Parts;
-use http::{Method, Request, Uri};
+use http::Extensions;
 
 use super::observe::{AuditOutcome, Told, Watch};
-use super::policy::{Admission, Asking, Denial, Policy};
+use super::policy::{Admission, Asking, Pass, Policy};
 use super::reject::Rejection;
 use crate::{Action, BoxError, FaultKind, SecondFactor, UserId, WithoutReason, WithoutSecondFactor};
 
@@ -40,9 +40,9 @@ impl Policy {
     }
 
     /// `asked` has been asked for a factor, and nobody knows what came of it.
-    pub(super) fn abandoned(&self, watch: &Watch, method: &Method, uri: &Uri, asked: Option<&UserId>) {
+    pub(super) fn abandoned(&self, watch: &Watch, parts: &Parts, asked: Option<&UserId>) {
         self.heard(asked, AuditOutcome::Abandoned);
-        let _ = self.observe.tell(watch, method, uri, AuditOutcome::Abandoned);
+        let _ = self.observe.tell(watch, &parts.method, &parts.uri, AuditOutcome::Abandoned);
     }
 
     /// Whom the first factor has identified, and what became of the second one.
@@ -57,38 +57,37 @@ impl Policy {
 
     /// Tells what was decided after the verifier was asked. A request that would pass without a factor is refused if
     /// that could not be recorded.
-    pub(super) fn decided<B>(
+    pub(super) fn decided(
         &self,
         identified: Option<&UserId>,
         watch: &Watch,
-        request: &Request<B>,
-        decision: Result<AuditOutcome, Rejection>,
-    ) -> Option<Rejection> {
-        let outcome = decision.as_ref().map_or_else(AuditOutcome::from, |outcome| *outcome);
+        parts: &Parts,
+        decision: Result<Pass, Rejection>,
+    ) -> Result<Pass, Rejection> {
+        let outcome = decision.as_ref().map_or_else(AuditOutcome::from, |pass| AuditOutcome::from(*pass));
         self.heard(identified, outcome);
-        let told = self.observe.tell(watch, request.method(), request.uri(), outcome);
+        let told = self.observe.tell(watch, &parts.method, &parts.uri, outcome);
         match decision {
-            Ok(outcome) if told == Told::No && outcome.is_pass_without_factor() => {
-                Some(self.unavailable("a pass without a second factor could not be recorded".into()))
+            Ok(Pass::Without(_)) if told == Told::No => {
+                Err(self.unavailable("a pass without a second factor could not be recorded".into()))
             }
-            Ok(_) => None,
-            Err(rejection) => Some(rejection),
+            decision => decision,
         }
     }
 
     /// What to do with a request whose verifier is in trouble. `may_open` of one that shows nothing that speaks against
     /// it.
-    pub(super) fn fault(&self, error: BoxError, user: &UserId, may_open: bool) -> Denial {
+    pub(super) fn fault(&self, error: BoxError, user: &UserId, may_open: bool) -> Result<Pass, Rejection> {
         let rejection = self.unavailable(error);
         #[cfg(feature = "faults")]
         if let (true, Some(faults), Some(kind)) = (may_open, &self.faults, rejection.fault)
             && faults.open(user, kind)
         {
-            return Denial::PassWithout(WithoutReason::Fault(kind));
+            return Ok(Pass::Without(WithoutReason::Fault(kind)));
         }
         #[cfg(not(feature = "faults"))]
         let _ = (user, may_open);
-        Denial::Refuse(rejection)
+        Err(rejection)
     }
 
     pub(super) fn fault_kind(&self, error: &(dyn std::error::Error + 'static)) -> Option<FaultKind> {
@@ -102,11 +101,17 @@ impl Policy {
 
 /// Marks a request that goes on although nobody has shown a factor for it, in place of whatever was shown for another
 /// action.
-pub(super) fn mark<B>(request: &mut Request<B>, reason: WithoutReason) -> AuditOutcome {
-    request.extensions_mut().remove::<SecondFactor>();
-    request.extensions_mut().insert(WithoutSecondFactor::new(reason));
-    match reason {
-        WithoutReason::NotEnrolled => AuditOutcome::PassedUnprotected,
-        WithoutReason::Fault(kind) => AuditOutcome::FaultLetPass(kind),
+pub(super) fn mark(request: &mut Extensions, reason: WithoutReason) {
+    request.remove::<SecondFactor>();
+    request.insert(WithoutSecondFactor::new(reason));
+}
+
+impl From<Pass> for AuditOutcome {
+    fn from(pass: Pass) -> Self {
+        match pass {
+            Pass::Granted(factor) => Self::Granted(factor),
+            Pass::Without(WithoutReason::NotEnrolled) => Self::PassedUnprotected,
+            Pass::Without(WithoutReason::Fault(kind)) => Self::FaultLetPass(kind),
+        }
     }
 }

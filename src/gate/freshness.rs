@@ -114,11 +114,10 @@ fn put_first(request: &mut Extensions, shown: SecondFactor) {
 /// Marks a request as one whose factor was shown.
 pub(super) fn mark(request: &mut Extensions, shown: SecondFactor) {
     request.remove::<WithoutSecondFactor>();
-    let shown = match request.remove::<SecondFactor>() {
-        None => shown,
-        Some(earlier) => shown.after(earlier),
-    };
-    request.insert(shown);
+    let earlier = request.insert(shown);
+    if let Some((earlier, shown)) = earlier.zip(request.get_mut::<SecondFactor>()) {
+        shown.put_before(earlier);
+    }
 }
 
 impl<V, X, R> ToopherLayer<V, X, R> {

@@ -14,8 +14,8 @@ use super::decide;
 use super::extract::Extract;
 use super::freshness;
 use super::grants::{Issued, Issuing};
-use super::observe::{AuditOutcome, Watch};
-use super::policy::{Asking, Denial, Policy, Profile};
+use super::observe::Watch;
+use super::policy::{Asking, Pass, Policy, Profile};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
 use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict};
@@ -29,7 +29,12 @@ pin_project! {
         X: Extract<B>,
     {
         #[pin]
-        state: State<S, V, X::Future, X::Body, S::Response>,
+        state: State<V, X::Future, S::Future, S::Response>,
+        // Beside the states, since they are large and every move of them would cost: what goes on, and where to.
+        parts: Option<Parts>,
+        body: Option<X::Body>,
+        inner: Option<S>,
+        issued: Option<Issued>,
         reject: R,
         policy: Arc<Policy>,
     }
@@ -42,13 +47,13 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
+            let Some(parts) = this.parts else { return };
             match this.state.project() {
-                StateProj::Extracting { parts, asking, .. } => {
-                    this.policy.abandoned(&this.policy.watch(parts, asking), &parts.method, &parts.uri, None);
+                StateProj::Extracting { asking, .. } => {
+                    this.policy.abandoned(&this.policy.watch(parts, asking), parts, None);
                 }
-                StateProj::Verifying { watch, request, user, identified, .. } => {
-                    let asked = identified.then_some(&*user);
-                    this.policy.abandoned(watch, request.method(), request.uri(), asked);
+                StateProj::Verifying { asked, .. } => {
+                    this.policy.abandoned(&asked.watch, parts, asked.identified.then_some(&asked.user));
                 }
                 _ => {}
             }
@@ -57,48 +62,46 @@ pin_project! {
 }
 
 pin_project! {
-    /// Extracting, then Verifying, then Forwarding; any of the first two may end in Refused.
-    ///
-    /// `B` is the body for the inner service.
+    /// Extracting, then Verifying, then Readying and Forwarding; any of the first two may end in Refused.
     #[project = StateProj]
     #[project_replace = StateOwned]
-    enum State<S, V, F, B, Res>
+    enum State<V, F, G, Res>
     where
-        S: Service<Request<B>>,
         V: Service<Attempt>,
     {
         Extracting {
             #[pin]
             extract: F,
-            parts: Parts,
             asking: Asking,
             verifier: V,
-            inner: S,
         },
         Verifying {
             #[pin]
             verdict: Oneshot<V, Attempt>,
-            request: Request<B>,
-            inner: S,
-            user: UserId,
-            action: Action,
-            otp_given: bool,
-            issuing: Option<Issuing>,
-            // Not only named in a form.
-            identified: bool,
-            may_open: bool,
-            watch: Watch,
+            asked: Asked,
         },
+        Readying,
         Forwarding {
             #[pin]
-            response: Oneshot<S, Request<B>>,
-            issued: Option<Issued>,
+            response: G,
         },
         Refused {
             response: Res,
         },
         Done,
     }
+}
+
+/// What is known of a request whose verifier is asked.
+struct Asked {
+    user: UserId,
+    action: Action,
+    otp_given: bool,
+    issuing: Option<Issuing>,
+    // Not only named in a form.
+    identified: bool,
+    may_open: bool,
+    watch: Watch,
 }
 
 impl<S, V, X, R, B> ResponseFuture<S, V, X, R, B>
@@ -113,15 +116,31 @@ where
         V: Clone,
         R: Clone,
     {
-        let (verifier, inner) = (gate.verifier.clone(), gate.inner.clone());
-        Self::in_state(State::Extracting { extract, parts, asking, verifier, inner }, gate)
+        Self {
+            state: State::Extracting { extract, asking, verifier: gate.verifier.clone() },
+            parts: Some(parts),
+            body: None,
+            inner: Some(gate.inner.clone()),
+            issued: None,
+            reject: gate.reject.clone(),
+            policy: Arc::clone(&gate.policy),
+        }
     }
 
-    pub(super) fn forwarding(inner: S, request: Request<X::Body>, gate: &ToopherService<S, V, X, R>) -> Self
+    pub(super) fn forwarding(parts: Parts, body: X::Body, gate: &ToopherService<S, V, X, R>) -> Self
     where
+        S: Clone,
         R: Clone,
     {
-        Self::in_state(State::Forwarding { response: Oneshot::new(inner, request), issued: None }, gate)
+        Self {
+            state: State::Readying,
+            parts: Some(parts),
+            body: Some(body),
+            inner: Some(gate.inner.clone()),
+            issued: None,
+            reject: gate.reject.clone(),
+            policy: Arc::clone(&gate.policy),
+        }
     }
 
     pub(super) fn refusing<ResBody>(rejection: &Rejection, parts: &Parts, gate: &ToopherService<S, V, X, R>) -> Self
@@ -129,15 +148,15 @@ where
         S: Service<Request<X::Body>, Response = Response<ResBody>>,
         R: Reject<ResBody> + Clone,
     {
-        let response = refusal(rejection, parts, &gate.reject, &gate.policy);
-        Self::in_state(State::Refused { response }, gate)
-    }
-
-    fn in_state(state: State<S, V, X::Future, X::Body, S::Response>, gate: &ToopherService<S, V, X, R>) -> Self
-    where
-        R: Clone,
-    {
-        Self { state, reject: gate.reject.clone(), policy: Arc::clone(&gate.policy) }
+        Self {
+            state: State::Refused { response: refusal(rejection, parts, &gate.reject, &gate.policy) },
+            parts: None,
+            body: None,
+            inner: None,
+            issued: None,
+            reject: gate.reject.clone(),
+            policy: Arc::clone(&gate.policy),
+        }
     }
 }
 
@@ -181,84 +200,79 @@ where
             let next = match this.state.as_mut().project() {
                 StateProj::Extracting { extract, .. } => {
                     let extracted = ready!(extract.poll(cx));
-                    let StateOwned::Extracting { parts, asking, verifier, inner, .. } =
-                        this.state.as_mut().project_replace(State::Done)
+                    let (StateOwned::Extracting { asking, verifier, .. }, Some(parts)) =
+                        (this.state.as_mut().project_replace(State::Done), &*this.parts)
                     else {
                         unreachable!("the state was Extracting");
                     };
-                    let watch = policy.watch(&parts, &asking);
+                    let watch = policy.watch(parts, &asking);
                     let identified = asking.user.is_some();
                     let asked = match extracted {
-                        Ok(found) => policy.attempt(asking, found, &parts),
+                        Ok(found) => policy.attempt(asking, found, parts),
                         Err(error) => Err(policy.extract_error(error)),
                     };
                     match asked {
-                        Ok((attempt, body)) => State::Verifying {
-                            // What a grant is bound to is what was so before the factor was looked at. Who is only named
-                            // in a form has shown no first factor, and gets none.
-                            issuing: identified.then(|| policy.freshness.issuing(&parts, attempt.user())).flatten(),
-                            user: attempt.user().clone(),
-                            action: attempt.action().clone(),
-                            otp_given: attempt.otp().is_some(),
-                            identified,
-                            may_open: identified && asks_nobody(&attempt),
-                            watch: watch.asking(&attempt),
-                            verdict: Oneshot::new(verifier, attempt),
-                            request: Request::from_parts(parts, body),
-                            inner,
-                        },
+                        Ok((attempt, body)) => {
+                            *this.body = Some(body);
+                            let asked = Asked {
+                                // What a grant is bound to is what was so before the factor was looked at. Who is only
+                                // named in a form has shown no first factor, and gets none.
+                                issuing: identified.then(|| policy.freshness.issuing(parts, attempt.user())).flatten(),
+                                user: attempt.user().clone(),
+                                action: attempt.action().clone(),
+                                otp_given: attempt.otp().is_some(),
+                                identified,
+                                may_open: identified && asks_nobody(&attempt),
+                                watch: watch.asking(&attempt),
+                            };
+                            State::Verifying { verdict: Oneshot::new(verifier, attempt), asked }
+                        }
                         Err(rejection) => {
-                            policy.refused(&watch, &parts, &rejection);
-                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
+                            policy.refused(&watch, parts, &rejection);
+                            return Poll::Ready(Ok(refusal(&rejection, parts, reject, policy)));
                         }
                     }
                 }
-                StateProj::Verifying { verdict, watch, .. } => {
-                    let verdict = ready!(watch.within(|| verdict.poll(cx)));
-                    let StateOwned::Verifying {
-                        mut request,
-                        inner,
-                        user,
-                        action,
-                        otp_given,
-                        issuing,
-                        identified,
-                        may_open,
-                        watch,
-                        ..
-                    } = this.state.as_mut().project_replace(State::Done)
+                StateProj::Verifying { verdict, asked } => {
+                    let verdict = ready!(asked.watch.within(|| verdict.poll(cx)));
+                    let (StateOwned::Verifying { asked, .. }, Some(parts)) =
+                        (this.state.as_mut().project_replace(State::Done), &mut *this.parts)
                     else {
                         unreachable!("the state was Verifying");
                     };
-                    let mut issued = None;
-                    let denial = match verdict {
-                        Ok(Verdict::Granted(factor)) => {
-                            let shown = SecondFactor::new(user.clone(), action, factor);
-                            issued = issuing
-                                .and_then(|issuing| policy.freshness.issue(issuing, &shown, request.extensions_mut()));
-                            freshness::mark(request.extensions_mut(), shown);
-                            Ok(AuditOutcome::Granted(factor))
-                        }
-                        Ok(Verdict::Denied(reason)) => Err(policy.denied(reason, otp_given)),
-                        Ok(Verdict::Pending(pending)) => Err(Denial::Refuse(policy.pending(pending))),
-                        Err(error) => Err(policy.fault(error.into(), &user, may_open)),
+                    let verdict = match verdict {
+                        Ok(Verdict::Granted(factor)) => Ok(Pass::Granted(factor)),
+                        Ok(Verdict::Denied(reason)) => policy.denied(reason, asked.otp_given),
+                        Ok(Verdict::Pending(pending)) => Err(policy.pending(pending)),
+                        Err(error) => policy.fault(error.into(), &asked.user, asked.may_open),
                     };
-                    let decision = match denial {
-                        Ok(granted) => Ok(granted),
-                        Err(Denial::PassWithout(reason)) => Ok(decide::mark(&mut request, reason)),
-                        Err(Denial::Refuse(rejection)) => Err(rejection),
-                    };
-                    match policy.decided(identified.then_some(&user), &watch, &request, decision) {
-                        None => State::Forwarding { response: Oneshot::new(inner, request), issued },
-                        Some(rejection) => {
-                            let (parts, _) = request.into_parts();
-                            return Poll::Ready(Ok(refusal(&rejection, &parts, reject, policy)));
+                    let identified = asked.identified.then_some(&asked.user);
+                    match policy.decided(identified, &asked.watch, parts, verdict) {
+                        Ok(Pass::Granted(factor)) => {
+                            let shown = SecondFactor::new(asked.user, asked.action, factor);
+                            *this.issued = asked
+                                .issuing
+                                .and_then(|issuing| policy.freshness.issue(issuing, &shown, &mut parts.extensions));
+                            freshness::mark(&mut parts.extensions, shown);
                         }
+                        Ok(Pass::Without(reason)) => decide::mark(&mut parts.extensions, reason),
+                        Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, parts, reject, policy))),
                     }
+                    State::Readying
                 }
-                StateProj::Forwarding { response, issued } => {
+                StateProj::Readying => {
+                    let Some(inner) = this.inner else { unreachable!("the inner service was not called yet") };
+                    ready!(inner.poll_ready(cx))?;
+                    let (Some(parts), Some(body)) = (this.parts.take(), this.body.take()) else {
+                        unreachable!("the request was not forwarded yet");
+                    };
+                    let response = inner.call(Request::from_parts(parts, body));
+                    *this.inner = None;
+                    State::Forwarding { response }
+                }
+                StateProj::Forwarding { response } => {
                     let mut response = ready!(response.poll(cx))?;
-                    if let Some(issued) = issued.take() {
+                    if let Some(issued) = this.issued.take() {
                         issued.write(response.headers_mut());
                     }
                     return Poll::Ready(Ok(response));

@@ -14,7 +14,7 @@ use super::observe::{AuditOutcome, Observe};
 use super::problem::{self, Problem};
 use super::reject::{Rejection, RejectionKind};
 use crate::{
-    Action, Attempt, BoxError, Challenge, DenyReason, Pending, RequestBinding, Terminal, Unavailable, UserId,
+    Action, Attempt, BoxError, Challenge, DenyReason, Factor, Pending, RequestBinding, Terminal, Unavailable, UserId,
     WithoutReason, fault,
 };
 
@@ -153,10 +153,11 @@ pub(super) struct Asking {
     pub(super) challenge: Option<Challenge>,
 }
 
-/// What to do with a request after its verifier said no, or nothing.
-pub(super) enum Denial {
-    Refuse(Rejection),
-    PassWithout(WithoutReason),
+/// Why a request goes on after its verifier was asked.
+#[derive(Clone, Copy)]
+pub(super) enum Pass {
+    Granted(Factor),
+    Without(WithoutReason),
 }
 
 impl Default for Policy {
@@ -279,7 +280,7 @@ impl Policy {
         rejection
     }
 
-    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Denial {
+    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Result<Pass, Rejection> {
         // Without an OTP none was wrong; every user, known or not, is told the same.
         let not_accepted = if otp_given { &problem::OTP_INVALID } else { &problem::OTP_REQUIRED };
         let (kind, problem) = match reason {
@@ -290,7 +291,7 @@ impl Policy {
             DenyReason::NotEnrolled => match self.not_enrolled {
                 NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
                 NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
-                NotEnrolledPolicy::PassUnprotected => return Denial::PassWithout(WithoutReason::NotEnrolled),
+                NotEnrolledPolicy::PassUnprotected => return Ok(Pass::Without(WithoutReason::NotEnrolled)),
             },
             DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
             DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),
@@ -302,7 +303,7 @@ impl Policy {
         if let DenyReason::Throttled { retry_after } | DenyReason::AlreadyPending { retry_after } = reason {
             rejection.retry_after = Some(retry_after);
         }
-        Denial::Refuse(rejection)
+        Err(rejection)
     }
 
     pub(super) fn pending(&self, pending: Box<Pending>) -> Rejection {
@@ -408,7 +409,7 @@ mod tests {
             DenyReason::AlreadyPending { retry_after: Duration::ZERO },
         ];
         for reason in reasons {
-            let Denial::Refuse(rejection) = policy.denied(reason, true) else { panic!("passed {reason:?}") };
+            let Err(rejection) = policy.denied(reason, true) else { panic!("passed {reason:?}") };
             assert!(rejection.www_authenticate.is_some(), "{reason:?}");
         }
         assert!(policy.pending(Box::default()).www_authenticate.is_some());

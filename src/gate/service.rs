@@ -71,8 +71,7 @@ where
         let (mut parts, body) = request.into_parts();
         match self.policy.admit(&mut parts) {
             Admission::Pass => {
-                let request = Request::from_parts(parts, self.extractor.pass(body));
-                ResponseFuture::forwarding(self.inner.clone(), request, self)
+                ResponseFuture::forwarding(parts, self.extractor.pass(body), self)
             }
             Admission::Refuse(rejection) => ResponseFuture::refusing(&rejection, &parts, self),
             Admission::Ask(asking) => {
