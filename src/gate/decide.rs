@@ -1,7 +1,7 @@
 //! Who hears what was decided, and what becomes of a request whose verifier is in trouble.
 
-use http::request::Parts;
 use http::Extensions;
+use http::request::Parts;
 
 use super::observe::{AuditOutcome, Told, Watch};
 use super::policy::{Admission, Asking, Pass, Policy};
@@ -75,18 +75,18 @@ impl Policy {
         }
     }
 
-    /// What to do with a request whose verifier is in trouble. `may_open` of one that shows nothing that speaks against
-    /// it.
-    pub(super) fn fault(&self, error: BoxError, user: &UserId, may_open: bool) -> Result<Pass, Rejection> {
+    /// What to do with a request whose verifier is in trouble. `may_open` says for whom, where nothing speaks
+    /// against it.
+    pub(super) fn fault(&self, error: BoxError, may_open: Option<&UserId>) -> Result<Pass, Rejection> {
         let rejection = self.unavailable(error);
         #[cfg(feature = "faults")]
-        if let (true, Some(faults), Some(kind)) = (may_open, &self.faults, rejection.fault)
+        if let (Some(user), Some(faults), Some(kind)) = (may_open, &self.faults, rejection.fault)
             && faults.open(user, kind)
         {
             return Ok(Pass::Without(WithoutReason::Fault(kind)));
         }
         #[cfg(not(feature = "faults"))]
-        let _ = (user, may_open);
+        let _ = may_open;
         Err(rejection)
     }
 

@@ -18,7 +18,7 @@ use super::observe::Watch;
 use super::policy::{Asking, Pass, Policy, Profile};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
-use crate::{Action, Attempt, BoxError, SecondFactor, UserId, Verdict};
+use crate::{Attempt, BoxError, SecondFactor, Verdict};
 
 pin_project! {
     /// The future of [`ToopherService`].
@@ -29,12 +29,16 @@ pin_project! {
         X: Extract<B>,
     {
         #[pin]
-        state: State<V, X::Future, S::Future, S::Response>,
-        // Beside the states, since they are large and every move of them would cost: what goes on, and where to.
+        state: State<X::Future, Oneshot<V, Attempt>, S::Future>,
+        // Beside the states, not in them, since moving it from one to the next would cost more than all else.
         parts: Option<Parts>,
+        asking: Option<Asking>,
+        verifier: Option<V>,
+        asked: Option<Asked>,
         body: Option<X::Body>,
         inner: Option<S>,
         issued: Option<Issued>,
+        refusal: Option<S::Response>,
         reject: R,
         policy: Arc<Policy>,
     }
@@ -47,13 +51,13 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            let Some(parts) = this.parts else { return };
-            match this.state.project() {
-                StateProj::Extracting { asking, .. } => {
+            let (Some(parts), Some(asking)) = (this.parts, this.asking) else { return };
+            match (this.state.project(), this.asked) {
+                (StateProj::Extracting { .. }, _) => {
                     this.policy.abandoned(&this.policy.watch(parts, asking), parts, None);
                 }
-                StateProj::Verifying { asked, .. } => {
-                    this.policy.abandoned(&asked.watch, parts, asked.identified.then_some(&asked.user));
+                (StateProj::Verifying { .. }, Some(asked)) => {
+                    this.policy.abandoned(&asked.watch, parts, asking.identified());
                 }
                 _ => {}
             }
@@ -62,44 +66,31 @@ pin_project! {
 }
 
 pin_project! {
-    /// Extracting, then Verifying, then Readying and Forwarding; any of the first two may end in Refused.
+    /// From the first to the last. The verifier and the inner service are each made ready before they are called.
     #[project = StateProj]
-    #[project_replace = StateOwned]
-    enum State<V, F, G, Res>
-    where
-        V: Service<Attempt>,
-    {
+    enum State<F, V, G> {
         Extracting {
             #[pin]
             extract: F,
-            asking: Asking,
-            verifier: V,
         },
         Verifying {
             #[pin]
-            verdict: Oneshot<V, Attempt>,
-            asked: Asked,
+            verdict: V,
         },
-        Readying,
+        Passing,
         Forwarding {
             #[pin]
             response: G,
         },
-        Refused {
-            response: Res,
-        },
+        Refused,
         Done,
     }
 }
 
 /// What is known of a request whose verifier is asked.
 struct Asked {
-    user: UserId,
-    action: Action,
     otp_given: bool,
     issuing: Option<Issuing>,
-    // Not only named in a form.
-    identified: bool,
     may_open: bool,
     watch: Watch,
 }
@@ -117,11 +108,15 @@ where
         R: Clone,
     {
         Self {
-            state: State::Extracting { extract, asking, verifier: gate.verifier.clone() },
+            state: State::Extracting { extract },
             parts: Some(parts),
+            asking: Some(asking),
+            verifier: Some(gate.verifier.clone()),
+            asked: None,
             body: None,
             inner: Some(gate.inner.clone()),
             issued: None,
+            refusal: None,
             reject: gate.reject.clone(),
             policy: Arc::clone(&gate.policy),
         }
@@ -133,11 +128,15 @@ where
         R: Clone,
     {
         Self {
-            state: State::Readying,
+            state: State::Passing,
             parts: Some(parts),
+            asking: None,
+            verifier: None,
+            asked: None,
             body: Some(body),
             inner: Some(gate.inner.clone()),
             issued: None,
+            refusal: None,
             reject: gate.reject.clone(),
             policy: Arc::clone(&gate.policy),
         }
@@ -149,11 +148,15 @@ where
         R: Reject<ResBody> + Clone,
     {
         Self {
-            state: State::Refused { response: refusal(rejection, parts, &gate.reject, &gate.policy) },
+            state: State::Refused,
             parts: None,
+            asking: None,
+            verifier: None,
+            asked: None,
             body: None,
             inner: None,
             issued: None,
+            refusal: Some(refusal(rejection, parts, &gate.reject, &gate.policy)),
             reject: gate.reject.clone(),
             policy: Arc::clone(&gate.policy),
         }
@@ -200,32 +203,30 @@ where
             let next = match this.state.as_mut().project() {
                 StateProj::Extracting { extract, .. } => {
                     let extracted = ready!(extract.poll(cx));
-                    let (StateOwned::Extracting { asking, verifier, .. }, Some(parts)) =
-                        (this.state.as_mut().project_replace(State::Done), &*this.parts)
+                    this.state.set(State::Done);
+                    let (Some(asking), Some(verifier), Some(parts)) =
+                        (&mut *this.asking, this.verifier.take(), &*this.parts)
                     else {
-                        unreachable!("the state was Extracting");
+                        unreachable!("nobody was asked yet");
                     };
-                    let watch = policy.watch(parts, &asking);
-                    let identified = asking.user.is_some();
+                    let watch = policy.watch(parts, asking);
                     let asked = match extracted {
                         Ok(found) => policy.attempt(asking, found, parts),
                         Err(error) => Err(policy.extract_error(error)),
                     };
                     match asked {
                         Ok((attempt, body)) => {
-                            *this.body = Some(body);
-                            let asked = Asked {
+                            let identified = asking.identified();
+                            *this.asked = Some(Asked {
                                 // What a grant is bound to is what was so before the factor was looked at. Who is only
                                 // named in a form has shown no first factor, and gets none.
-                                issuing: identified.then(|| policy.freshness.issuing(parts, attempt.user())).flatten(),
-                                user: attempt.user().clone(),
-                                action: attempt.action().clone(),
+                                issuing: identified.and_then(|user| policy.freshness.issuing(parts, user)),
                                 otp_given: attempt.otp().is_some(),
-                                identified,
-                                may_open: identified && asks_nobody(&attempt),
+                                may_open: identified.is_some() && asks_nobody(&attempt),
                                 watch: watch.asking(&attempt),
-                            };
-                            State::Verifying { verdict: Oneshot::new(verifier, attempt), asked }
+                            });
+                            *this.body = Some(body);
+                            State::Verifying { verdict: Oneshot::new(verifier, attempt) }
                         }
                         Err(rejection) => {
                             policy.refused(&watch, parts, &rejection);
@@ -233,23 +234,25 @@ where
                         }
                     }
                 }
-                StateProj::Verifying { verdict, asked } => {
+                StateProj::Verifying { verdict } => {
+                    let Some(asked) = &*this.asked else { unreachable!("the verifier was asked") };
                     let verdict = ready!(asked.watch.within(|| verdict.poll(cx)));
-                    let (StateOwned::Verifying { asked, .. }, Some(parts)) =
-                        (this.state.as_mut().project_replace(State::Done), &mut *this.parts)
+                    this.state.set(State::Done);
+                    let (Some(asking), Some(asked), Some(parts)) =
+                        (this.asking.take(), this.asked.take(), &mut *this.parts)
                     else {
-                        unreachable!("the state was Verifying");
+                        unreachable!("nothing was decided yet");
                     };
-                    let verdict = match verdict {
+                    let decision = match verdict {
                         Ok(Verdict::Granted(factor)) => Ok(Pass::Granted(factor)),
                         Ok(Verdict::Denied(reason)) => policy.denied(reason, asked.otp_given),
                         Ok(Verdict::Pending(pending)) => Err(policy.pending(pending)),
-                        Err(error) => policy.fault(error.into(), &asked.user, asked.may_open),
+                        Err(error) => policy.fault(error.into(), asking.identified().filter(|_| asked.may_open)),
                     };
-                    let identified = asked.identified.then_some(&asked.user);
-                    match policy.decided(identified, &asked.watch, parts, verdict) {
+                    match policy.decided(asking.identified(), &asked.watch, parts, decision) {
                         Ok(Pass::Granted(factor)) => {
-                            let shown = SecondFactor::new(asked.user, asked.action, factor);
+                            let Some(user) = asking.user else { unreachable!("somebody was asked about") };
+                            let shown = SecondFactor::new(user, asking.action, factor);
                             *this.issued = asked
                                 .issuing
                                 .and_then(|issuing| policy.freshness.issue(issuing, &shown, &mut parts.extensions));
@@ -258,9 +261,9 @@ where
                         Ok(Pass::Without(reason)) => decide::mark(&mut parts.extensions, reason),
                         Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, parts, reject, policy))),
                     }
-                    State::Readying
+                    State::Passing
                 }
-                StateProj::Readying => {
+                StateProj::Passing => {
                     let Some(inner) = this.inner else { unreachable!("the inner service was not called yet") };
                     ready!(inner.poll_ready(cx))?;
                     let (Some(parts), Some(body)) = (this.parts.take(), this.body.take()) else {
@@ -277,11 +280,10 @@ where
                     }
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Refused { .. } => {
-                    let StateOwned::Refused { response } = this.state.as_mut().project_replace(State::Done) else {
-                        unreachable!("the state was Refused");
-                    };
-                    return Poll::Ready(Ok(response));
+                StateProj::Refused => {
+                    this.state.set(State::Done);
+                    let Some(refusal) = this.refusal.take() else { unreachable!("the state was Refused") };
+                    return Poll::Ready(Ok(refusal));
                 }
                 StateProj::Done => panic!("ResponseFuture polled after completion"),
             };

@@ -146,11 +146,19 @@ pub(super) enum Admission {
 
 /// What is to be asked, as far as the head of the request says.
 pub(super) struct Asking {
-    /// None where a form is to name the user.
+    /// None as long as a form is to name the user.
     pub(super) user: Option<UserId>,
+    named_in_form: bool,
     pub(super) action: Action,
     pub(super) terminal: Option<Terminal>,
     pub(super) challenge: Option<Challenge>,
+}
+
+impl Asking {
+    /// Who it is by the first factor. Whoever is only named in a form has shown none.
+    pub(super) fn identified(&self) -> Option<&UserId> {
+        self.user.as_ref().filter(|_| !self.named_in_form)
+    }
 }
 
 /// Why a request goes on after its verifier was asked.
@@ -215,7 +223,7 @@ impl Policy {
             Some(_) => challenge::take(&mut parts.headers),
         };
         match challenge {
-            Ok(challenge) => Admission::Ask(Asking { user, action, terminal, challenge }),
+            Ok(challenge) => Admission::Ask(Asking { user, named_in_form: false, action, terminal, challenge }),
             Err(error) => self.refuse(parts, user.as_ref().map(|user| (user, &action)), self.extract_error(error)),
         }
     }
@@ -223,25 +231,29 @@ impl Policy {
     /// What the verifier is asked, and who is asked about.
     pub(super) fn attempt<B>(
         &self,
-        asking: Asking,
+        asking: &mut Asking,
         found: Extracted<B>,
         parts: &Parts,
     ) -> Result<(Attempt, B), Rejection> {
-        let Asking { user, action, terminal, challenge } = asking;
         let Extracted { otp, challenge: in_form, user: typed, whole, body } = found;
         // Who is only named in a form has shown no first factor: nobody's phone rings for them.
-        let may_wait = user.is_some() && self.session.is_some();
+        let may_wait = asking.user.is_some() && self.session.is_some();
         let named = self.identify_by_form.as_ref().zip(typed.as_deref().filter(|typed| !typed.is_empty()));
         let named = named.map(|(identify, typed)| identify(typed));
-        let user = match (user, named) {
+        let user = match (&asking.user, named) {
             // Two names for whom it is about must agree: the handler may go by either.
-            (Some(user), Some(named)) if named.as_ref() != Some(&user) => {
+            (Some(user), Some(named)) if named.as_ref() != Some(user) => {
                 return Err(self.extract_error(ExtractError::Ambiguous));
             }
-            (user, named) => user.or(named.flatten()).ok_or_else(|| self.unidentified())?,
+            (Some(user), _) => user,
+            (None, named) => {
+                let named = named.flatten().ok_or_else(|| self.unidentified())?;
+                asking.named_in_form = true;
+                asking.user.insert(named)
+            }
         };
-        let attempt = Attempt::new(user, action).with_terminal(terminal);
-        let challenge = one_of(challenge, in_form).map_err(|error| self.extract_error(error))?;
+        let attempt = Attempt::new(user.clone(), asking.action.clone()).with_terminal(asking.terminal.take());
+        let challenge = one_of(asking.challenge.take(), in_form).map_err(|error| self.extract_error(error))?;
         if !may_wait || (otp.is_some() && challenge.is_none()) {
             return Ok((attempt.with_otp(otp), body));
         }

@@ -70,9 +70,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         match self.policy.admit(&mut parts) {
-            Admission::Pass => {
-                ResponseFuture::forwarding(parts, self.extractor.pass(body), self)
-            }
+            Admission::Pass => ResponseFuture::forwarding(parts, self.extractor.pass(body), self),
             Admission::Refuse(rejection) => ResponseFuture::refusing(&rejection, &parts, self),
             Admission::Ask(asking) => {
                 let extract = self.extractor.extract(&mut parts, body);
