@@ -29,16 +29,13 @@ pin_project! {
         X: Extract<B>,
     {
         #[pin]
-        state: State<X::Future, Oneshot<V, Attempt>, S::Future>,
+        state: State<V, X::Future, S::Future, S::Response>,
         // Beside the states, not in them, since moving it from one to the next would cost more than all else.
         parts: Option<Parts>,
         asking: Option<Asking>,
-        verifier: Option<V>,
-        asked: Option<Asked>,
         body: Option<X::Body>,
         inner: Option<S>,
         issued: Option<Issued>,
-        refusal: Option<S::Response>,
         reject: R,
         policy: Arc<Policy>,
     }
@@ -52,11 +49,11 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let (Some(parts), Some(asking)) = (this.parts, this.asking) else { return };
-            match (this.state.project(), this.asked) {
-                (StateProj::Extracting { .. }, _) => {
+            match this.state.project() {
+                StateProj::Extracting { .. } => {
                     this.policy.abandoned(&this.policy.watch(parts, asking), parts, None);
                 }
-                (StateProj::Verifying { .. }, Some(asked)) => {
+                StateProj::Verifying { asked: Some(asked), .. } => {
                     this.policy.abandoned(&asked.watch, parts, asking.identified());
                 }
                 _ => {}
@@ -68,21 +65,28 @@ pin_project! {
 pin_project! {
     /// From the first to the last. The verifier and the inner service are each made ready before they are called.
     #[project = StateProj]
-    enum State<F, V, G> {
+    enum State<V, F, G, Res>
+    where
+        V: Service<Attempt>,
+    {
         Extracting {
             #[pin]
             extract: F,
+            verifier: Option<V>,
         },
         Verifying {
             #[pin]
-            verdict: V,
+            verdict: Oneshot<V, Attempt>,
+            asked: Option<Asked>,
         },
         Passing,
         Forwarding {
             #[pin]
             response: G,
         },
-        Refused,
+        Refused {
+            response: Option<Res>,
+        },
         Done,
     }
 }
@@ -107,19 +111,11 @@ where
         V: Clone,
         R: Clone,
     {
-        Self {
-            state: State::Extracting { extract },
-            parts: Some(parts),
-            asking: Some(asking),
-            verifier: Some(gate.verifier.clone()),
-            asked: None,
-            body: None,
-            inner: Some(gate.inner.clone()),
-            issued: None,
-            refusal: None,
-            reject: gate.reject.clone(),
-            policy: Arc::clone(&gate.policy),
-        }
+        let mut future = Self::in_state(State::Extracting { extract, verifier: Some(gate.verifier.clone()) }, gate);
+        future.parts = Some(parts);
+        future.asking = Some(asking);
+        future.inner = Some(gate.inner.clone());
+        future
     }
 
     pub(super) fn forwarding(parts: Parts, body: X::Body, gate: &ToopherService<S, V, X, R>) -> Self
@@ -127,36 +123,33 @@ where
         S: Clone,
         R: Clone,
     {
-        Self {
-            state: State::Passing,
-            parts: Some(parts),
-            asking: None,
-            verifier: None,
-            asked: None,
-            body: Some(body),
-            inner: Some(gate.inner.clone()),
-            issued: None,
-            refusal: None,
-            reject: gate.reject.clone(),
-            policy: Arc::clone(&gate.policy),
-        }
+        let mut future = Self::in_state(State::Passing, gate);
+        future.parts = Some(parts);
+        future.body = Some(body);
+        future.inner = Some(gate.inner.clone());
+        future
     }
 
-    pub(super) fn refusing<ResBody>(rejection: &Rejection, parts: &Parts, gate: &ToopherService<S, V, X, R>) -> Self
+    pub(super) fn refusing<ResBody>(rejection: Rejection, parts: &Parts, gate: &ToopherService<S, V, X, R>) -> Self
     where
         S: Service<Request<X::Body>, Response = Response<ResBody>>,
         R: Reject<ResBody> + Clone,
     {
+        let response = Some(refusal(rejection, parts, &gate.reject, &gate.policy));
+        Self::in_state(State::Refused { response }, gate)
+    }
+
+    fn in_state(state: State<V, X::Future, S::Future, S::Response>, gate: &ToopherService<S, V, X, R>) -> Self
+    where
+        R: Clone,
+    {
         Self {
-            state: State::Refused,
+            state,
             parts: None,
             asking: None,
-            verifier: None,
-            asked: None,
             body: None,
             inner: None,
             issued: None,
-            refusal: Some(refusal(rejection, parts, &gate.reject, &gate.policy)),
             reject: gate.reject.clone(),
             policy: Arc::clone(&gate.policy),
         }
@@ -164,19 +157,19 @@ where
 }
 
 /// Makes the response to a refused request, whose true reason goes into its extensions.
-fn refusal<R, ResBody>(rejection: &Rejection, parts: &Parts, reject: &R, policy: &Policy) -> Response<ResBody>
+fn refusal<R, ResBody>(rejection: Rejection, parts: &Parts, reject: &R, policy: &Policy) -> Response<ResBody>
 where
     R: Reject<ResBody>,
 {
-    let mut response = reject.reject(rejection, parts);
+    let mut response = reject.reject(&rejection, parts);
     if policy.profile == Profile::ForwardAuth && response.status().is_success() {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         // Every 401 has one (RFC 9110 section 15.5.2).
-        if let Some(challenge) = policy.challenge_at_least(rejection) {
+        if let Some(challenge) = policy.challenge_at_least(&rejection) {
             response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
         }
     }
-    response.extensions_mut().insert(rejection.clone());
+    response.extensions_mut().insert(rejection);
     response
 }
 
@@ -201,11 +194,11 @@ where
         let (reject, policy) = (&*this.reject, &**this.policy);
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Extracting { extract, .. } => {
+                StateProj::Extracting { extract, verifier } => {
                     let extracted = ready!(extract.poll(cx));
+                    let verifier = verifier.take();
                     this.state.set(State::Done);
-                    let (Some(asking), Some(verifier), Some(parts)) =
-                        (&mut *this.asking, this.verifier.take(), &*this.parts)
+                    let (Some(asking), Some(verifier), Some(parts)) = (&mut *this.asking, verifier, &*this.parts)
                     else {
                         unreachable!("nobody was asked yet");
                     };
@@ -217,30 +210,31 @@ where
                     match asked {
                         Ok((attempt, body)) => {
                             let identified = asking.identified();
-                            *this.asked = Some(Asked {
+                            let asked = Asked {
                                 // What a grant is bound to is what was so before the factor was looked at. Who is only
                                 // named in a form has shown no first factor, and gets none.
                                 issuing: identified.and_then(|user| policy.freshness.issuing(parts, user)),
                                 otp_given: attempt.otp().is_some(),
                                 may_open: identified.is_some() && asks_nobody(&attempt),
                                 watch: watch.asking(&attempt),
-                            });
+                            };
                             *this.body = Some(body);
-                            State::Verifying { verdict: Oneshot::new(verifier, attempt) }
+                            State::Verifying { verdict: Oneshot::new(verifier, attempt), asked: Some(asked) }
                         }
                         Err(rejection) => {
                             policy.refused(&watch, parts, &rejection);
-                            return Poll::Ready(Ok(refusal(&rejection, parts, reject, policy)));
+                            return Poll::Ready(Ok(refusal(rejection, parts, reject, policy)));
                         }
                     }
                 }
-                StateProj::Verifying { verdict } => {
-                    let Some(asked) = &*this.asked else { unreachable!("the verifier was asked") };
-                    let verdict = ready!(asked.watch.within(|| verdict.poll(cx)));
+                StateProj::Verifying { verdict, asked } => {
+                    let Some(watch) = asked.as_ref().map(|asked| &asked.watch) else {
+                        unreachable!("nothing was decided yet");
+                    };
+                    let verdict = ready!(watch.within(|| verdict.poll(cx)));
+                    let asked = asked.take();
                     this.state.set(State::Done);
-                    let (Some(asking), Some(asked), Some(parts)) =
-                        (this.asking.take(), this.asked.take(), &mut *this.parts)
-                    else {
+                    let (Some(asked), Some(asking), Some(parts)) = (asked, this.asking.take(), &mut *this.parts) else {
                         unreachable!("nothing was decided yet");
                     };
                     let decision = match verdict {
@@ -259,7 +253,7 @@ where
                             freshness::mark(&mut parts.extensions, shown);
                         }
                         Ok(Pass::Without(reason)) => decide::mark(&mut parts.extensions, reason),
-                        Err(rejection) => return Poll::Ready(Ok(refusal(&rejection, parts, reject, policy))),
+                        Err(rejection) => return Poll::Ready(Ok(refusal(rejection, parts, reject, policy))),
                     }
                     State::Passing
                 }
@@ -280,11 +274,10 @@ where
                     }
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Refused => {
-                    this.state.set(State::Done);
-                    let Some(refusal) = this.refusal.take() else { unreachable!("the state was Refused") };
-                    return Poll::Ready(Ok(refusal));
-                }
+                StateProj::Refused { response } => match response.take() {
+                    Some(response) => return Poll::Ready(Ok(response)),
+                    None => panic!("ResponseFuture polled after completion"),
+                },
                 StateProj::Done => panic!("ResponseFuture polled after completion"),
             };
             this.state.set(next);

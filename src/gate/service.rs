@@ -71,7 +71,7 @@ where
         let (mut parts, body) = request.into_parts();
         match self.policy.admit(&mut parts) {
             Admission::Pass => ResponseFuture::forwarding(parts, self.extractor.pass(body), self),
-            Admission::Refuse(rejection) => ResponseFuture::refusing(&rejection, &parts, self),
+            Admission::Refuse(rejection) => ResponseFuture::refusing(rejection, &parts, self),
             Admission::Ask(asking) => {
                 let extract = self.extractor.extract(&mut parts, body);
                 ResponseFuture::asking(extract, parts, asking, self)

@@ -1,7 +1,7 @@
 //! Decisions and the verifier's time through the `metrics` facade.
 //!
-//! The labels are made at compile time, so that counting allocates nothing: their values are names of this crate, and
-//! never what a request says.
+//! The keys are made at compile time, so that counting allocates nothing: the values of their labels are names of this
+//! crate, and never what a request says.
 
 use std::time::Duration;
 
@@ -38,56 +38,69 @@ pub fn describe_metrics() {
 }
 
 pub(super) fn count(outcome: AuditOutcome, verifier_time: Option<Duration>) {
-    increment(&Key::from_static_parts(DECISIONS, labels(outcome)));
-    match outcome {
-        AuditOutcome::Denied(RejectionKind::ReplayedOtp) => increment(&Key::from_static_name(REPLAYS)),
-        AuditOutcome::Denied(RejectionKind::Throttled | RejectionKind::LockedOut) => {
-            increment(&Key::from_static_parts(LOCKS, &labels(outcome)[REASON..=REASON]));
+    let keys = keys(outcome);
+    metrics::with_recorder(|recorder| {
+        let increment = |key| recorder.register_counter(key, &METADATA).increment(1);
+        increment(&keys.decisions);
+        match outcome {
+            AuditOutcome::Denied(RejectionKind::ReplayedOtp) => increment(&keys.replays),
+            AuditOutcome::Denied(RejectionKind::Throttled | RejectionKind::LockedOut) => increment(&keys.locks),
+            _ => {}
         }
-        _ => {}
-    }
-    if let Some(time) = verifier_time {
-        let key = Key::from_static_parts(VERIFIER, &labels(outcome)[OUTCOME..=OUTCOME]);
-        metrics::with_recorder(|recorder| recorder.register_histogram(&key, &METADATA).record(time.as_secs_f64()));
-    }
+        if let Some(time) = verifier_time {
+            recorder.register_histogram(&keys.verifier, &METADATA).record(time.as_secs_f64());
+        }
+    });
 }
 
 pub(super) fn panicked() {
-    increment(&Key::from_static_name(PANICS));
+    static KEY: Key = Key::from_static_name(PANICS);
+    metrics::with_recorder(|recorder| recorder.register_counter(&KEY, &METADATA).increment(1));
 }
 
-fn increment(key: &Key) {
-    metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA).increment(1));
+/// What an outcome is counted under.
+struct Keys {
+    decisions: Key,
+    replays: Key,
+    locks: Key,
+    verifier: Key,
 }
 
-type Labels = [Label; 3];
-const OUTCOME: usize = 0;
-const REASON: usize = 1;
-
-const fn of(outcome: &'static str, reason: &'static str, factor: &'static str) -> Labels {
-    [
-        Label::from_static_parts("outcome", outcome),
-        Label::from_static_parts("reason", reason),
-        Label::from_static_parts("factor", factor),
-    ]
+impl Keys {
+    /// `labels` are outcome, reason and factor.
+    const fn new(labels: &'static [Label; 3]) -> Self {
+        let (outcome, more) = labels.split_at(1);
+        let (reason, _) = more.split_at(1);
+        Self {
+            decisions: Key::from_static_parts(DECISIONS, labels),
+            replays: Key::from_static_name(REPLAYS),
+            locks: Key::from_static_parts(LOCKS, reason),
+            verifier: Key::from_static_parts(VERIFIER, outcome),
+        }
+    }
 }
 
-/// Each outcome's labels, in a `static`.
-macro_rules! labels {
+/// Each outcome's keys, in a `static`.
+macro_rules! keys {
     ($value:expr; $($pattern:pat => $outcome:literal $reason:literal $factor:literal,)*) => {
         match $value {
             $($pattern => {
-                static LABELS: Labels = of($outcome, $reason, $factor);
-                &LABELS
+                static LABELS: [Label; 3] = [
+                    Label::from_static_parts("outcome", $outcome),
+                    Label::from_static_parts("reason", $reason),
+                    Label::from_static_parts("factor", $factor),
+                ];
+                static KEYS: Keys = Keys::new(&LABELS);
+                &KEYS
             })*
         }
     };
 }
 
-fn labels(outcome: AuditOutcome) -> &'static Labels {
+fn keys(outcome: AuditOutcome) -> &'static Keys {
     use AuditOutcome::*;
     use RejectionKind as Kind;
-    labels! { outcome;
+    keys! { outcome;
         Granted(Factor::Totp) => "granted" "none" "totp",
         Granted(Factor::BackupCode) => "granted" "none" "backup_code",
         Granted(Factor::Push) => "granted" "none" "push",
