@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::util::Oneshot;
 use tower_service::Service;
@@ -15,7 +15,7 @@ use super::extract::Extract;
 use super::freshness;
 use super::grants::{Issued, Issuing};
 use super::observe::Watch;
-use super::policy::{Asking, Pass, Policy, Profile};
+use super::policy::{Asking, Pass, Policy};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
 use crate::{Attempt, BoxError, SecondFactor, Verdict};
@@ -135,7 +135,7 @@ where
         S: Service<Request<X::Body>, Response = Response<ResBody>>,
         R: Reject<ResBody> + Clone,
     {
-        let response = Some(refusal(rejection, parts, &gate.reject, &gate.policy));
+        let response = Some(gate.policy.refusal(rejection, parts, &gate.reject));
         Self::in_state(State::Refused { response }, gate)
     }
 
@@ -154,23 +154,6 @@ where
             policy: Arc::clone(&gate.policy),
         }
     }
-}
-
-/// Makes the response to a refused request, whose true reason goes into its extensions.
-fn refusal<R, ResBody>(rejection: Rejection, parts: &Parts, reject: &R, policy: &Policy) -> Response<ResBody>
-where
-    R: Reject<ResBody>,
-{
-    let mut response = reject.reject(&rejection, parts);
-    if policy.profile == Profile::ForwardAuth && response.status().is_success() {
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
-        // Every 401 has one (RFC 9110 section 15.5.2).
-        if let Some(challenge) = policy.challenge_at_least(&rejection) {
-            response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
-        }
-    }
-    response.extensions_mut().insert(rejection);
-    response
 }
 
 /// Whether no person is waited for in the course of an attempt. Of one that may be, an error says nothing: the client
@@ -215,7 +198,7 @@ where
                                 // named in a form has shown no first factor, and gets none.
                                 issuing: identified.and_then(|user| policy.freshness.issuing(parts, user)),
                                 otp_given: attempt.otp().is_some(),
-                                may_open: identified.is_some() && asks_nobody(&attempt),
+                                may_open: asks_nobody(&attempt),
                                 watch: watch.asking(&attempt),
                             };
                             *this.body = Some(body);
@@ -223,7 +206,7 @@ where
                         }
                         Err(rejection) => {
                             policy.refused(&watch, parts, &rejection);
-                            return Poll::Ready(Ok(refusal(rejection, parts, reject, policy)));
+                            return Poll::Ready(Ok(policy.refusal(rejection, parts, reject)));
                         }
                     }
                 }
@@ -253,7 +236,7 @@ where
                             freshness::mark(&mut parts.extensions, shown);
                         }
                         Ok(Pass::Without(reason)) => decide::mark(&mut parts.extensions, reason),
-                        Err(rejection) => return Poll::Ready(Ok(refusal(rejection, parts, reject, policy))),
+                        Err(rejection) => return Poll::Ready(Ok(policy.refusal(rejection, parts, reject))),
                     }
                     State::Passing
                 }

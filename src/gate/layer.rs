@@ -6,9 +6,11 @@ use tower_layer::Layer;
 
 use super::extract::Header;
 use super::observe::AuditEvent;
-use super::policy::{ActionPolicy, NotEnrolledPolicy, Policy, Profile, Realm};
+use super::policy::{ActionPolicy, Policy};
+use super::realm::Realm;
 use super::reject::ProblemJson;
 use super::service::ToopherService;
+use super::settings::{NotEnrolledPolicy, Profile};
 use crate::{Action, Terminal, UserId};
 
 /// Wraps services with a second factor: see the [module docs](crate::gate).

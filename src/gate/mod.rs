@@ -85,8 +85,11 @@ mod layer;
 mod observe;
 mod policy;
 mod problem;
+mod realm;
+mod refusals;
 mod reject;
 mod service;
+mod settings;
 mod step_up;
 
 pub use self::body::ReplayBody;
@@ -103,7 +106,8 @@ pub use self::layer::ToopherLayer;
 #[cfg(feature = "metrics")]
 pub use self::observe::describe_metrics;
 pub use self::observe::{AuditEvent, AuditOutcome};
-pub use self::policy::{InvalidRealm, NotEnrolledPolicy, Profile, Realm};
+pub use self::realm::{InvalidRealm, Realm};
 pub use self::reject::{ProblemJson, Reject, Rejection, RejectionKind};
 pub use self::service::ToopherService;
+pub use self::settings::{NotEnrolledPolicy, Profile};
 pub use self::step_up::{InvalidAcrValue, StepUp};

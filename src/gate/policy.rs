@@ -5,76 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{Method, header};
 
 use super::challenge::{self, FindSession};
 use super::extract::{ExtractError, Extracted, one_of};
 use super::freshness::Freshness;
 use super::observe::{AuditOutcome, Observe};
-use super::problem::{self, Problem};
-use super::reject::{Rejection, RejectionKind};
-use crate::{
-    Action, Attempt, BoxError, Challenge, DenyReason, Factor, Pending, RequestBinding, Terminal, Unavailable, UserId,
-    WithoutReason, fault,
-};
-
-/// Who the gate answers: the client itself, or a proxy that asks on the client's behalf.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Profile {
-    /// The client itself. A pending approval is answered with 202.
-    #[default]
-    Api,
-    /// A proxy such as nginx's `auth_request`, to which any 2xx means "let it in". A pending approval is answered with
-    /// 401, and whatever a [`Reject`](crate::Reject) hook returns with a 2xx becomes 401.
-    ForwardAuth,
-}
-
-/// What happens to a user whose verifier says that there is no second factor to check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotEnrolledPolicy {
-    /// They are refused, and it looks like a wrong or missing OTP.
-    #[default]
-    Refuse,
-    /// They are refused with 403 `enrolment_required`. It tells whoever has the first factor of an account that the
-    /// account has no second one, that is, which stolen passwords are worth an enrolment of the thief's own.
-    RequireEnrolment,
-    /// They pass, marked with [`WithoutSecondFactor`](crate::WithoutSecondFactor). **A stolen password is then all
-    /// that it takes**, for every account that has not enrolled.
-    PassUnprotected,
-}
-
-/// The name of the protection space in `WWW-Authenticate` (RFC 9110 section 11.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Realm(String);
-
-impl Realm {
-    /// Takes a name of printable ASCII characters.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidRealm`] when another character is in it, or nothing.
-    pub fn new(name: &str) -> Result<Self, InvalidRealm> {
-        if name.is_empty() || !name.bytes().all(|b| matches!(b, b' '..=b'~')) {
-            return Err(InvalidRealm);
-        }
-        Ok(Self(name.replace('\\', "\\\\").replace('"', "\\\"")))
-    }
-}
-
-/// A text that cannot be a [`Realm`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidRealm;
-
-impl fmt::Display for InvalidRealm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a realm is one or more printable ASCII characters")
-    }
-}
-
-impl std::error::Error for InvalidRealm {}
+use super::realm::{Challenges, Realm};
+use super::reject::Rejection;
+use super::settings::{NotEnrolledPolicy, Profile};
+use crate::{Action, Attempt, Challenge, Factor, RequestBinding, Terminal, UserId, WithoutReason};
 
 type Identify = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
 type ChooseAction = dyn Fn(&Parts) -> Action + Send + Sync;
@@ -105,36 +45,7 @@ pub(super) struct Policy {
     pub(super) observe: Observe,
     #[cfg(feature = "faults")]
     pub(super) faults: Option<super::FaultPolicy>,
-    challenges: Challenges,
-}
-
-/// `WWW-Authenticate`, made once, for each problem that carries it.
-#[derive(Clone)]
-struct Challenges(Vec<(&'static str, HeaderValue)>);
-
-impl Challenges {
-    fn new(realm: &Realm) -> Self {
-        let challenged = [
-            &problem::UNIDENTIFIED,
-            &problem::OTP_REQUIRED,
-            &problem::OTP_INVALID,
-            &problem::REFUSED,
-            &problem::CHALLENGE_INVALID,
-            &problem::PENDING_NOT_GRANTED,
-        ];
-        let challenge = |problem: &&Problem| {
-            let text = format!("Toopher realm=\"{}\", error=\"{}\"", realm.0, problem.code);
-            Some((problem.code, HeaderValue::try_from(text).ok()?))
-        };
-        Self(challenged.iter().filter_map(challenge).collect())
-    }
-
-    fn of(&self, problem: &Problem) -> Option<HeaderValue> {
-        if problem.status != http::StatusCode::UNAUTHORIZED {
-            return None;
-        }
-        self.0.iter().find(|(code, _)| *code == problem.code).map(|(_, value)| value.clone())
-    }
+    pub(super) challenges: Challenges,
 }
 
 /// What to do with a request, by its head alone.
@@ -185,7 +96,7 @@ impl Default for Policy {
             observe: Observe::default(),
             #[cfg(feature = "faults")]
             faults: None,
-            challenges: Challenges::new(&Realm("second factor".into())),
+            challenges: Challenges::default(),
         }
     }
 }
@@ -273,92 +184,6 @@ impl Policy {
         let wait = challenge::wait(&parts.headers);
         Some(RequestBinding::new(parts, Some(session), whole).with_also(also).with_wait(wait))
     }
-
-    fn unidentified(&self) -> Rejection {
-        self.rejection(RejectionKind::Unidentified, &problem::UNIDENTIFIED)
-    }
-
-    pub(super) fn extract_error(&self, error: ExtractError) -> Rejection {
-        let (kind, problem) = match &error {
-            ExtractError::Malformed(_) => (RejectionKind::MalformedOtp, &problem::OTP_INVALID),
-            ExtractError::Ambiguous => (RejectionKind::AmbiguousOtp, &problem::OTP_AMBIGUOUS),
-            ExtractError::UnreadableBody(_) => (RejectionKind::UnreadableBody, &problem::BODY_UNREADABLE),
-            ExtractError::BodyTooLarge => (RejectionKind::BodyTooLarge, &problem::BODY_TOO_LARGE),
-        };
-        let mut rejection = self.rejection(kind, problem);
-        if let ExtractError::UnreadableBody(cause) = error {
-            rejection.source = Some(cause.into());
-        }
-        rejection
-    }
-
-    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Result<Pass, Rejection> {
-        // Without an OTP none was wrong; every user, known or not, is told the same.
-        let not_accepted = if otp_given { &problem::OTP_INVALID } else { &problem::OTP_REQUIRED };
-        let (kind, problem) = match reason {
-            DenyReason::OtpRequired => (RejectionKind::OtpRequired, &problem::OTP_REQUIRED),
-            DenyReason::WrongOtp => (RejectionKind::WrongOtp, not_accepted),
-            DenyReason::ReplayedOtp => (RejectionKind::ReplayedOtp, not_accepted),
-            DenyReason::UnknownUser => (RejectionKind::UnknownUser, not_accepted),
-            DenyReason::NotEnrolled => match self.not_enrolled {
-                NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
-                NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
-                NotEnrolledPolicy::PassUnprotected => return Ok(Pass::Without(WithoutReason::NotEnrolled)),
-            },
-            DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
-            DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),
-            DenyReason::AlreadyPending { .. } => (RejectionKind::AlreadyPending, &problem::OTP_REQUIRED),
-            DenyReason::Throttled { .. } => (RejectionKind::Throttled, &problem::TOO_MANY_FAILURES),
-            DenyReason::LockedOut => (RejectionKind::LockedOut, &problem::TOO_MANY_FAILURES),
-        };
-        let mut rejection = self.rejection(kind, problem);
-        if let DenyReason::Throttled { retry_after } | DenyReason::AlreadyPending { retry_after } = reason {
-            rejection.retry_after = Some(retry_after);
-        }
-        Err(rejection)
-    }
-
-    pub(super) fn pending(&self, pending: Box<Pending>) -> Rejection {
-        let problem = match self.profile {
-            Profile::Api => &problem::PENDING,
-            Profile::ForwardAuth => &problem::PENDING_NOT_GRANTED,
-        };
-        let retry_after = pending.retry_after();
-        let rejection = self.rejection(RejectionKind::Pending, problem);
-        Rejection { retry_after, pending: Some(pending.into()), ..rejection }
-    }
-
-    pub(super) fn unavailable(&self, error: BoxError) -> Rejection {
-        let mut rejection = self.rejection(RejectionKind::Unavailable, &problem::UNAVAILABLE);
-        let unavailable = fault::chain(&*error).find_map(|error| error.downcast_ref::<Unavailable>());
-        rejection.retry_after = unavailable.map(Unavailable::retry_after);
-        rejection.fault = self.fault_kind(&*error);
-        rejection.source = Some(error.into());
-        rejection
-    }
-
-    /// The challenge of `rejection`, or the plain one where it has none of its own.
-    pub(super) fn challenge_at_least(&self, rejection: &Rejection) -> Option<HeaderValue> {
-        rejection.www_authenticate.clone().or_else(|| self.challenges.of(&problem::OTP_REQUIRED))
-    }
-
-    fn rejection(&self, kind: RejectionKind, problem: &'static Problem) -> Rejection {
-        let www_authenticate = self.challenges.of(problem);
-        // A wrong code is no reason to go elsewhere, and nobody is told to who has not logged in yet.
-        // Nor where it would not help: a form may name somebody else, so that no factor of earlier is taken.
-        let needs_factor = problem.code == problem::OTP_REQUIRED.code && self.identify_by_form.is_none();
-        let step_up = if needs_factor { self.freshness.challenge() } else { None };
-        Rejection {
-            kind,
-            problem,
-            retry_after: None,
-            www_authenticate,
-            step_up,
-            pending: None,
-            fault: None,
-            source: None,
-        }
-    }
 }
 
 /// A CORS preflight, as the Fetch standard defines it: not just any `OPTIONS`, and not just any with an `Origin`.
@@ -389,62 +214,5 @@ impl fmt::Debug for Policy {
             .field("profile", &self.profile)
             .field("freshness", &self.freshness)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn realms_cannot_break_out_of_their_quotes() {
-        let mut policy = Policy::default();
-        policy.set_realm(&Realm::new(r#"a"b\c"#).unwrap());
-        let rejection = policy.rejection(RejectionKind::OtpRequired, &problem::OTP_REQUIRED);
-        assert_eq!(rejection.www_authenticate.unwrap(), r#"Toopher realm="a\"b\\c", error="otp_required""#);
-        for bad in ["", "a\r\nb", "caf\u{e9}", "\u{7f}"] {
-            assert_eq!(Realm::new(bad), Err(InvalidRealm), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn every_401_has_a_challenge() {
-        let policy = Policy { profile: Profile::ForwardAuth, ..Policy::default() };
-        let reasons = [
-            DenyReason::OtpRequired,
-            DenyReason::WrongOtp,
-            DenyReason::ReplayedOtp,
-            DenyReason::Refused,
-            DenyReason::UnknownApproval,
-            DenyReason::AlreadyPending { retry_after: Duration::ZERO },
-        ];
-        for reason in reasons {
-            let Err(rejection) = policy.denied(reason, true) else { panic!("passed {reason:?}") };
-            assert!(rejection.www_authenticate.is_some(), "{reason:?}");
-        }
-        assert!(policy.pending(Box::default()).www_authenticate.is_some());
-        assert!(policy.unavailable("down".into()).www_authenticate.is_none());
-    }
-
-    #[test]
-    fn an_unavailable_cause_says_when_to_come_back() {
-        #[derive(Debug)]
-        struct Outer(Unavailable);
-        impl fmt::Display for Outer {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("outer")
-            }
-        }
-        impl std::error::Error for Outer {
-            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-        let wait = Duration::from_secs(7);
-        let outer = Outer(Unavailable::new("down", wait));
-        assert_eq!(Policy::default().unavailable(Box::new(outer)).retry_after, Some(wait));
-        assert_eq!(Policy::default().unavailable("down".into()).retry_after, None);
     }
 }
