@@ -109,7 +109,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         })
     }
 
-    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent.
+    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent, and pushes stay counted.
     ///
     /// # Errors
     ///

@@ -144,7 +144,7 @@ impl<D> SqlStore<D> {
             transaction.rollback().await?;
             return Ok(Spend::Replayed);
         }
-        transaction.succeeded(user).await?;
+        transaction.forget_after_success(user).await?;
         transaction.commit().await?;
         Ok(Spend::Fresh)
     }

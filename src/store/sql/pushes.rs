@@ -33,7 +33,7 @@ impl<D> SqlStore<D> {
             }
             After::Keep if pushes != Pushes::default() => write(&mut transaction, user, &pushes).await?,
             After::Keep => forget(&mut transaction, user, "DELETE FROM pushes WHERE user_name = $1").await?,
-            After::Success => transaction.succeeded(user).await?,
+            After::Success => transaction.forget_after_success(user).await?,
         }
         transaction.commit().await?;
         Ok(outcome)

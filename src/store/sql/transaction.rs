@@ -14,8 +14,8 @@ pub(crate) enum Transaction {
 }
 
 impl Transaction {
-    /// Forgets what is forgotten after a success of the user, failures and pushes, in one round trip.
-    pub(super) async fn succeeded(&mut self, user: &UserId) -> Result<(), Error> {
+    /// Forgets the failures and the pushes of a user, in one round trip.
+    pub(super) async fn forget_after_success(&mut self, user: &UserId) -> Result<(), Error> {
         let statements: &[&'static str] = match self {
             // It has no statement that removes from two tables, and no round trips.
             #[cfg(feature = "sqlite")]
