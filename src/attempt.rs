@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(any(feature = "approvals", feature = "totp"))]
+use crate::spent::SpentIn;
 use crate::{Approval, Challenge, Otp, RequestBinding};
 
 /// The most bytes that a [`UserId`] may have, so that what is stored per user is bounded.
@@ -37,6 +39,8 @@ struct Waiting {
     challenge: Option<Challenge>,
     request: Option<RequestBinding>,
     approval: Approval,
+    #[cfg(any(feature = "approvals", feature = "totp"))]
+    spent_in: Option<SpentIn>,
 }
 
 impl Attempt {
@@ -77,6 +81,12 @@ impl Attempt {
     /// ring until its owner gives in.
     pub fn with_approval(self, approval: Approval) -> Self {
         self.change(|waiting| waiting.approval = approval)
+    }
+
+    /// Has the store noted in which the OTP is spent.
+    #[cfg(feature = "approvals")]
+    pub(crate) fn with_spent_in(self, spent_in: Option<SpentIn>) -> Self {
+        self.change(|waiting| waiting.spent_in = spent_in)
     }
 
     fn change(mut self, change: impl FnOnce(&mut Waiting)) -> Self {
@@ -124,6 +134,12 @@ impl Attempt {
     #[must_use]
     pub fn approval(&self) -> &Approval {
         self.waiting.as_ref().map_or(&Approval::Unwanted, |waiting| &waiting.approval)
+    }
+
+    /// Where to note the store in which the OTP is spent, if anybody wants to know.
+    #[cfg(feature = "totp")]
+    pub(crate) fn spent_in(&self) -> Option<&SpentIn> {
+        self.waiting.as_ref()?.spent_in.as_ref()
     }
 }
 

@@ -24,6 +24,8 @@ mod seal;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(any(feature = "approvals", feature = "totp"))]
+mod spent;
+#[cfg(any(feature = "approvals", feature = "totp"))]
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod test_util;

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use common::phones::{self, Ask, Phones, Says};
 use common::redis::Redis;
-use common::resp::{Do, Fake, HELLO, real, sound};
+use common::resp::{Do, Fake, HELLO, arguments, real, sound};
 use common::{CODE, Calls, NEXT_CODE, Strict, k20, request_of, totp_verifier, user};
 use http::StatusCode;
 use tower::{Layer, ServiceExt};
 use tower_toopher::gate::ToopherService;
 use tower_toopher::store::RedisStore;
 use tower_toopher::test_util::{ManualClock, block_on};
-use tower_toopher::totp::{MemoryPairings, Pairing};
-use tower_toopher::{Header, ProblemJson, ToopherLayer, TotpVerifier};
+use tower_toopher::totp::{BackupCode, MemoryPairings, Pairing};
+use tower_toopher::{Approvals, EitherVerifier, Header, ProblemJson, ToopherLayer, TotpVerifier};
 
 type Gate = ToopherService<Strict, TotpVerifier<MemoryPairings, RedisStore>, Header, ProblemJson>;
 
@@ -93,8 +93,7 @@ impl Trouble {
 }
 
 fn verb(command: &[String]) -> Option<&str> {
-    // The script, the number of keys, two keys, and then the verb.
-    command[0].starts_with("EVAL").then(|| &*command[5])
+    command[0].starts_with("EVAL").then(|| &*arguments(command)[0])
 }
 
 /// Each trouble, in either of the two verbs of an attempt, once and fifteen times in a row.
@@ -205,21 +204,22 @@ fn a_server_that_lets_nobody_in_is_503_and_then_forgotten() {
     }
 }
 
+/// How often the script was called.
+fn trips(redis: &Redis) -> u64 {
+    let info: String = redis.ask(&["INFO", "commandstats"]);
+    let calls =
+        |line: &str| line.strip_prefix("cmdstat_eval")?.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+    info.lines().filter_map(calls).sum()
+}
+
 /// Whatever comes of it: who is let in costs two, who is not at most as many.
 #[test]
 fn a_request_is_two_round_trips_at_the_most() {
     let Some(redis) = Redis::start(&[]) else { return };
-    let trips = || -> u64 {
-        let info: String = redis.ask(&["INFO", "commandstats"]);
-        let calls = |line: &str| {
-            line.strip_prefix("cmdstat_eval")?.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok()
-        };
-        info.lines().filter_map(calls).sum()
-    };
     let cost = |what: &dyn Fn() -> StatusCode| {
-        let before = trips();
+        let before = trips(&redis);
         let status = what();
-        (status, trips() - before)
+        (status, trips(&redis) - before)
     };
     let house = House::of(redis.store());
     // The script, which the server keeps.
@@ -249,6 +249,60 @@ fn a_request_is_two_round_trips_at_the_most() {
     begin();
     phones.answer(Says::No);
     assert_eq!(cost(&come_back), (DENIED, 2));
+}
+
+/// The same where people can be asked as well, over the same store: an OTP that is spent there has the pushes forgotten
+/// with it.
+#[test]
+fn an_otp_in_place_of_an_approval_is_two_round_trips() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let store = redis.store();
+    let (otps, clock, users) = totp_verifier();
+    let code = BackupCode::generate().unwrap().remove(0);
+    users.insert(user("backup"), Pairing::confirmed(k20()));
+    users.set_backup_codes(user("backup"), [code.digest(&user("backup"))]);
+    let (phones, calls) = (Phones::default(), Calls::default());
+    let both = EitherVerifier::new(otps.store(store.clone()), phones.clone());
+    let over = |both, store| {
+        let approvals = Approvals::new(both).unwrap().store(store).clock(clock.reading());
+        phones::layer(approvals).layer(Strict::new(&calls))
+    };
+    let gate = over(both.clone(), store.clone());
+    let cost = |gate: &_, name: &str, otp: &str| {
+        let before = trips(&redis);
+        let status = block_on(Ask::default().user(name).otp(otp).send(gate)).status();
+        (status, trips(&redis) - before)
+    };
+    let pushes = || redis.ask::<Vec<String>>(&["KEYS", "*:p"]).len();
+    // The script, which the server keeps.
+    assert_eq!(cost(&gate, "alice", "000000"), (DENIED, 2));
+    assert_eq!(cost(&gate, "alice", "000000"), (DENIED, 1));
+    assert_eq!(pushes(), 0);
+    block_on(Ask::default().begin(&gate));
+    assert_eq!(pushes(), 1);
+    assert_eq!(cost(&gate, "alice", CODE), (OK, 2));
+    assert_eq!(pushes(), 0);
+    assert_eq!(cost(&gate, "alice", CODE), (DENIED, 2));
+    // Failures are forgotten where pushes are not, and by calls of their own: for one of ten codes that is no matter.
+    assert_eq!(cost(&gate, "backup", &code.to_string()), (OK, 3));
+    // Who has no authenticator here is verified elsewhere, and costs what is forgotten here.
+    assert_eq!(cost(&gate, "bob", Phones::OTP), (OK, 1));
+    assert_eq!(cost(&gate, "bob", "000000"), (DENIED, 0));
+    for _ in 0..5 {
+        cost(&gate, "alice", "000000");
+    }
+    assert_eq!(cost(&gate, "alice", NEXT_CODE), (StatusCode::TOO_MANY_REQUESTS, 1));
+
+    // Not a clone of it, but one that leads to the same place, or to another: it cannot be told, so all is done.
+    for (at, elsewhere) in [redis.store(), store.clone().prefix("elsewhere").unwrap()].into_iter().enumerate() {
+        let name = format!("user {at}");
+        users.insert(user(&name), Pairing::confirmed(k20()));
+        let gate = over(both.clone(), elsewhere);
+        block_on(Ask::default().user(&name).begin(&gate));
+        assert_eq!(pushes(), 1);
+        assert_eq!(cost(&gate, &name, CODE), (OK, 3));
+        assert_eq!(pushes(), 0);
+    }
 }
 
 /// `kill -9` under load, and a server that is empty when it comes back. In the life of one server a code passes once;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tower_toopher::store::{
     Admission, AskedPush, BeginPush, Failures, FoundPush, MemoryStore, NewPush, PushEnd, PushStore, Spend, Store,
-    StoreFull, Throttle, Ticket,
+    StoreFull, StoreId, Throttle, Ticket,
 };
 use tower_toopher::test_util::{conformance, pushes};
 use tower_toopher::{ApprovalId, UserId};
@@ -153,11 +153,27 @@ enum WrongPushes {
     JoinsAlways,
     /// An open one is waited for as long as it was meant to be when the clock stood ahead.
     KeepsThePlace,
+    /// They stay when a step is spent.
+    StayAtASpend,
+    /// They are forgotten by a replay.
+    GoAtAReplay,
+    /// They are forgotten a moment after the step was spent.
+    GoLater,
+    /// They are forgotten with failures.
+    GoWithFailures,
+    /// What it spends in is another store than it says.
+    SaysAnother,
 }
 
-/// A memory store whose pushes are wrong.
+/// A memory store whose pushes are wrong, and another one.
 #[derive(Clone)]
-struct Pushing(WrongPushes, MemoryStore);
+struct Pushing(WrongPushes, MemoryStore, MemoryStore);
+
+impl Pushing {
+    fn new(wrong: WrongPushes) -> Self {
+        Self(wrong, MemoryStore::new(), MemoryStore::new())
+    }
+}
 
 impl Store for Pushing {
     type Error = StoreFull;
@@ -179,19 +195,38 @@ impl Store for Pushing {
         self.1.take_back_attempt(user, throttle)
     }
 
-    fn spend_step(
+    async fn spend_step(
         &self,
         user: &UserId,
         device: &str,
         step: u64,
         keep_until: Duration,
         now: Duration,
-    ) -> impl Future<Output = Result<Spend, StoreFull>> + Send {
-        self.1.spend_step(user, device, step, keep_until, now)
+    ) -> Result<Spend, StoreFull> {
+        let elsewhere = matches!(self.0, WrongPushes::StayAtASpend | WrongPushes::GoLater);
+        let store = if elsewhere { &self.2 } else { &self.1 };
+        let spend = store.spend_step(user, device, step, keep_until, now).await?;
+        match (self.0, spend) {
+            (WrongPushes::GoLater, Spend::Fresh) => {
+                // No wait, but the processor may go to another.
+                std::thread::yield_now();
+                self.1.clear_pushes(user).await?;
+            }
+            (WrongPushes::GoAtAReplay, Spend::Replayed) => self.1.clear_pushes(user).await?,
+            _ => {}
+        }
+        Ok(spend)
     }
 
-    fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), StoreFull>> + Send {
-        self.1.clear_failures(user)
+    async fn clear_failures(&self, user: &UserId) -> Result<(), StoreFull> {
+        if self.0 == WrongPushes::GoWithFailures {
+            self.1.clear_pushes(user).await?;
+        }
+        self.1.clear_failures(user).await
+    }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        if self.0 == WrongPushes::SaysAnother { self.2.spends_in() } else { self.1.spends_in() }
     }
 }
 
@@ -209,6 +244,7 @@ impl PushStore for Pushing {
         match self.0 {
             WrongPushes::JoinsAlways => push.joins = true,
             WrongPushes::KeepsThePlace => push.lifetime = Duration::MAX,
+            _ => {}
         }
         self.1.begin_push(user, &push, throttle, now).await
     }
@@ -255,20 +291,30 @@ impl PushStore for Pushing {
     fn clear_pushes(&self, user: &UserId) -> impl Future<Output = Result<(), StoreFull>> + Send {
         self.1.clear_pushes(user)
     }
+
+    fn keeps_in(&self) -> Option<&StoreId> {
+        self.1.keeps_in()
+    }
 }
 
 #[test]
 fn each_way_of_being_wrong_about_pushes_fails_the_test_that_is_there_for_it() {
-    let tests: [(WrongPushes, Test<Pushing>, Test<MemoryStore>); 2] = [
-        (WrongPushes::JoinsAlways, pushes::one_is_open_at_a_time, pushes::one_is_open_at_a_time),
-        (
-            WrongPushes::KeepsThePlace,
-            pushes::a_clock_that_jumped_keeps_no_place_for_ever,
-            pushes::a_clock_that_jumped_keeps_no_place_for_ever,
-        ),
+    macro_rules! tests {
+        ($($wrong:ident: $test:ident),* $(,)?) => {
+            [$((WrongPushes::$wrong, pushes::$test as Test<Pushing>, pushes::$test as Test<MemoryStore>)),*]
+        };
+    }
+    let tests = tests![
+        JoinsAlways: one_is_open_at_a_time,
+        KeepsThePlace: a_clock_that_jumped_keeps_no_place_for_ever,
+        StayAtASpend: a_fresh_step_forgets_pushes_and_a_replay_does_not,
+        GoAtAReplay: a_fresh_step_forgets_pushes_and_a_replay_does_not,
+        GoLater: of_pushes_that_are_kept_while_a_step_is_spent_none_is_left,
+        GoWithFailures: clearing_failures_spares_pushes,
+        SaysAnother: both_halves_and_all_clones_are_one_store,
     ];
     for (wrong, test, of_a_right_one) in tests {
-        assert!(fails(|| test(&Pushing(wrong, MemoryStore::new()))), "{wrong:?} passes");
+        assert!(fails(|| test(&Pushing::new(wrong))), "{wrong:?} passes");
         assert!(!fails(|| of_a_right_one(&MemoryStore::new())), "a store that is right fails the test for {wrong:?}");
     }
 }

@@ -146,7 +146,9 @@ impl<V, S> Approvals<V, S> {
     /// Sets what remembers the approvals that are waited for. Default: a [`MemoryStore`] of its own.
     ///
     /// Give it the store that counts wrong OTPs, where there is one: whoever is locked out there is then not let in by
-    /// way of the phone.
+    /// way of the phone. Let it be a clone of the one that
+    /// [`TotpVerifier`](https://docs.rs/tower-toopher/latest/tower_toopher/struct.TotpVerifier.html) has, which forgets the
+    /// user's pushes in the step in which it spends a code: where it is not, they are forgotten by one more call.
     pub fn store<S2: PushStore>(self, store: S2) -> Approvals<V, S2> {
         let Self { verifier, keys, policy, held, .. } = self;
         Approvals { verifier, store: Arc::new(store), keys, policy, held }

@@ -10,6 +10,7 @@ use super::places::Place;
 use super::policy::SecondRequest;
 use super::sealed::{Binding, Opened, new_ticket, owner};
 use super::{ApprovalError, Approvals};
+use crate::spent::SpentIn;
 use crate::store::{BeginPush, FoundPush, NewPush, PushEnd, PushStore, Ticket};
 use crate::{Approval, Attempt, BoxError, Challenge, DenyReason, Pending, UserId, Verdict};
 
@@ -55,12 +56,17 @@ where
         };
         let user = attempt.user().clone();
         let approval = opened.map_or(Approval::Unwanted, |opened| Approval::Asked(opened.push.id));
-        let verdict = self.ask(attempt, approval).await?;
+        let spent_in = self.store.keeps_in().map(|_| SpentIn::default());
+        let verdict = self.ask(attempt.with_spent_in(spent_in.clone()), approval).await?;
         match verdict {
             Verdict::Pending(_) => Err(ApprovalError::answer()),
             Verdict::Granted(_) => {
-                // The OTP is spent, so it counts. An approval that is given later finds its request gone, or is over soon.
-                self.store.clear_pushes(&user).await.ok();
+                // Where it was spent in this very store, that has forgotten the pushes in the same step.
+                let forgotten = spent_in.zip(self.store.keeps_in()).is_some_and(|(spent, store)| spent.is(store));
+                if !forgotten {
+                    // It counts. An approval that is given later finds its request gone, or is over soon.
+                    self.store.clear_pushes(&user).await.ok();
+                }
                 Ok(verdict)
             }
             Verdict::Denied(_) => Ok(verdict),

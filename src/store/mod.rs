@@ -39,6 +39,7 @@ pub use self::sql::{Sqlite, SqliteError, SqliteStore};
 #[cfg(feature = "redis")]
 pub(crate) use self::throttle::MAX_IN_A_ROW;
 pub use self::throttle::{InvalidThrottle, Throttle};
+pub use crate::spent::StoreId;
 use crate::{BoxError, UserId};
 
 /// Remembers failures and spent codes.
@@ -78,7 +79,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Spends a time step of the user's `device`, if neither it nor a later one of that device is spent yet, in one
-    /// atomic step. When it is fresh, the user's failures are forgotten.
+    /// atomic step. When it is fresh, the user's failures are forgotten with it, and in a store that is a [`PushStore`]
+    /// as well, their pushes. A replay forgets nothing.
     ///
     /// The record is kept until `keep_until` at least, which lies behind the last moment at which a code of that step
     /// could be accepted; a record that is there already is never shortened. It holds the step and never the code, whose
@@ -98,10 +100,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the failures of `user`: after a success of another kind, or because an administrator says so.
     ///
+    /// Pushes stay as they are. Whoever is unlocked is not to have their phone rung anew by the one who locked them out,
+    /// and a question that is open does not end.
+    ///
     /// # Errors
     ///
     /// When it is not certain that they are forgotten.
     fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Which store it is that [`spend_step`](Self::spend_step) forgets pushes in, as [`PushStore::keeps_in`] says. Default:
+    /// none is known, and `Approvals` forgets them by a call of its own.
+    fn spends_in(&self) -> Option<&StoreId> {
+        None
+    }
 }
 
 impl<S: Store> Store for Arc<S> {
@@ -137,6 +148,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn clear_failures(&self, user: &UserId) -> impl Future<Output = Result<(), S::Error>> + Send {
         S::clear_failures(self, user)
+    }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        S::spends_in(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admission, Throttle};
+use super::{Admission, StoreId, Throttle};
 use crate::{ApprovalId, BoxError, UserId};
 
 /// Remembers the approvals that are waited for: at most one of each user, redeemed once.
@@ -90,6 +90,14 @@ pub trait PushStore: Send + Sync + 'static {
     ///
     /// When it is not certain that they are forgotten.
     fn clear_pushes(&self, user: &UserId) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Which store it is that pushes are kept in. An OTP that was spent in the same one, as [`Store::spends_in`] says, has
+    /// them forgotten already. Default: none is known, and `Approvals` forgets them by a call of its own.
+    ///
+    /// [`Store::spends_in`]: super::Store::spends_in
+    fn keeps_in(&self) -> Option<&StoreId> {
+        None
+    }
 }
 
 impl<S: PushStore> PushStore for Arc<S> {
@@ -146,6 +154,10 @@ impl<S: PushStore> PushStore for Arc<S> {
 
     fn clear_pushes(&self, user: &UserId) -> impl Future<Output = Result<(), S::Error>> + Send {
         S::clear_pushes(self, user)
+    }
+
+    fn keeps_in(&self) -> Option<&StoreId> {
+        S::keeps_in(self)
     }
 }
 

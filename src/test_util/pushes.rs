@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::block_on as run;
-use super::conformance::{NOW, admit, s, user};
-use super::races::at_once;
+use super::conformance::{NOW, admit, clear, s, spend, throttled, user};
+use super::races::{at_once, race_after};
 use crate::store::{
-    Admission, AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Store, Throttle, Ticket,
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Spend, Store, Throttle, Ticket,
 };
 use crate::{ApprovalId, BoxError};
 
@@ -224,6 +224,81 @@ pub fn of_many_in_parallel_one_begins_and_one_redeems<S: PushStore + Store + Clo
     }
 }
 
+/// The budget is spent, and the place is taken by the last one: what of both was forgotten shows.
+fn open_the_last<S: PushStore>(store: &S, name: &str) {
+    for number in 0..4 {
+        open(store, name, number, NOW);
+        end(store, name, number, PushEnd::Asked);
+    }
+    open(store, name, 4, NOW);
+}
+
+fn nothing_is_forgotten<S: PushStore>(store: &S, name: &str) {
+    assert_eq!(find(store, name, 4, NOW), FoundPush::Open);
+    end(store, name, 4, PushEnd::Asked);
+    assert_eq!(begin(store, name, &new(5), NOW), BeginPush::BudgetSpent);
+}
+
+pub fn a_fresh_step_forgets_pushes_and_a_replay_does_not<S: PushStore + Store>(store: &S) {
+    assert_eq!(spend(store, "alice", "", 10, NOW), Spend::Fresh);
+    for name in ["alice", "bob", "carol"] {
+        open_the_last(store, name);
+    }
+    for step in [10, 9] {
+        assert_eq!(spend(store, "alice", "", step, NOW), Spend::Replayed);
+    }
+    nothing_is_forgotten(store, "alice");
+    // Of whichever device it is.
+    for (name, device) in [("alice", ""), ("bob", "phone")] {
+        assert_eq!(spend(store, name, device, 11, NOW), Spend::Fresh);
+        assert!(!keep(store, name, 4, NOW + 120));
+        assert_eq!(redeem(store, name, 4, NOW), FoundPush::Unknown);
+        open_the_last(store, name);
+        nothing_is_forgotten(store, name);
+    }
+    nothing_is_forgotten(store, "carol");
+}
+
+/// Nor the other way round: an administrator does one of them, or both.
+pub fn clearing_failures_spares_pushes<S: PushStore + Store>(store: &S) {
+    open_the_last(store, "alice");
+    for _ in 0..5 {
+        let _ = admit(store, "alice", NOW);
+    }
+    clear(store, "alice");
+    assert_eq!(admit(store, "alice", NOW), Admission::Admitted);
+    nothing_is_forgotten(store, "alice");
+    for _ in 0..4 {
+        assert_eq!(admit(store, "alice", NOW), Admission::Admitted);
+    }
+    ok(run(store.clear_pushes(&user("alice"))));
+    assert_eq!(admit(store, "alice", NOW), throttled(30));
+}
+
+/// Whoever is told of a step, be it fresh or spent by another one just now, finds the pushes forgotten.
+pub fn of_pushes_that_are_kept_while_a_step_is_spent_none_is_left<S: PushStore + Store + Clone>(store: &S) {
+    let work = |store: &S, name: &str| {
+        keep(store, name, 1, NOW + 120);
+        let _ = spend(store, name, "", 10, NOW);
+        keep(store, name, 1, NOW + 120)
+    };
+    let prepare = |name: &str| assert_eq!(begin(store, name, &new(1), NOW), BeginPush::Begun);
+    race_after(store, prepare, work, |name, kept| {
+        assert!(!kept.contains(&true), "{name}: {kept:?}");
+        assert_eq!(redeem(store, name, 1, NOW), FoundPush::Unknown, "{name}");
+        assert_eq!(begin(store, name, &new(2), NOW), BeginPush::Begun, "{name}");
+    });
+}
+
+/// Where it says which one it is. Where it does not, nothing is taken for done by it.
+pub fn both_halves_and_all_clones_are_one_store<S: PushStore + Store + Clone>(store: &S) {
+    let clone = store.clone();
+    assert_eq!((store.spends_in(), store.keeps_in()), (clone.spends_in(), clone.keeps_in()));
+    if let Some((spends_in, keeps_in)) = store.spends_in().zip(store.keeps_in()) {
+        assert_eq!(spends_in, keeps_in);
+    }
+}
+
 pub fn names_of_any_text_are_told_apart<S: PushStore + Store>(store: &S) {
     for name in ["a", "a\0", "\0a", "a'; DROP TABLE pushes; --", "\u{e9}", "e\u{301}"] {
         open(store, name, 1, NOW);
@@ -246,7 +321,9 @@ macro_rules! __push_store_conformance {
         $crate::__store_conformance!(@tests $name, pushes, $make;
             it_is_redeemed_once, it_is_over_in_time, one_is_open_at_a_time, the_budget_is_since_the_last_success,
             a_clock_that_jumped_spends_no_budget_for_ever, a_clock_that_jumped_keeps_no_place_for_ever, a_budget_of_one_s_own, failures_lock_this_way_too, of_many_in_parallel_one_begins_and_one_redeems,
-            names_of_any_text_are_told_apart,
+            names_of_any_text_are_told_apart, a_fresh_step_forgets_pushes_and_a_replay_does_not,
+            clearing_failures_spares_pushes, of_pushes_that_are_kept_while_a_step_is_spent_none_is_left,
+            both_halves_and_all_clones_are_one_store,
         );
     };
 }

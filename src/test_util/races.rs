@@ -47,12 +47,23 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Has `RACERS` threads do the same for one user at the same moment, again and again for another user.
 fn race<S: Store + Clone, T: Send>(store: &S, work: fn(&S, &str) -> T, judge: impl Fn(&str, Vec<T>)) {
+    race_after(store, |_| (), work, judge);
+}
+
+/// The same, after something was done for that user.
+pub(super) fn race_after<S: Store + Clone, T: Send>(
+    store: &S,
+    prepare: impl Fn(&str),
+    work: fn(&S, &str) -> T,
+    judge: impl Fn(&str, Vec<T>),
+) {
     let begun = Instant::now();
     for round in 0..ROUNDS {
         if begun.elapsed() > LONGEST {
             return;
         }
         let (name, waiting) = (format!("user {round}"), AtomicUsize::new(0));
+        prepare(&name);
         let racer = || {
             let store = store.clone();
             // Not by a barrier, which wakes them one after the other.

@@ -109,7 +109,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         })
     }
 
-    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent.
+    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent, and pushes stay counted.
     ///
     /// # Errors
     ///
@@ -130,6 +130,12 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(without)) };
         match self.verify_otp(user, pairing.as_slice(), otp).await? {
             Verdict::Denied(DenyReason::NotEnrolled) => Ok(Verdict::Denied(without)),
+            Verdict::Granted(Factor::Totp) => {
+                if let Some((spent_in, store)) = attempt.spent_in().zip(self.store.spends_in()) {
+                    spent_in.note(store);
+                }
+                Ok(Verdict::Granted(Factor::Totp))
+            }
             verdict => Ok(verdict),
         }
     }

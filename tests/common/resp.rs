@@ -108,9 +108,16 @@ fn command(read: &mut impl std::io::BufRead) -> Option<Vec<String>> {
 
 pub const HELLO: &[u8] = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n";
 
-/// The answer of a sound server to a spend of a fresh code: the number of the call is the fifth argument.
+/// What the script is called with: the verb, the number of the call, and what the verb takes. The name of the script, the
+/// number of keys, and the keys come before.
+pub fn arguments(command: &[String]) -> &[String] {
+    let keys: usize = command[2].parse().unwrap();
+    &command[3 + keys..]
+}
+
+/// The answer of a sound server to a spend of a fresh code.
 pub fn fresh(command: &[String]) -> Vec<u8> {
-    let number = &command[6];
+    let number = &arguments(command)[1];
     format!("*2\r\n${}\r\n{number}\r\n$5\r\nfresh\r\n", number.len()).into_bytes()
 }
 

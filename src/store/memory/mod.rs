@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::key::{Key, Map};
-use super::{Admission, Failures, Pushes, Spend, Store, Throttle};
+use super::{Admission, Failures, Pushes, Spend, Store, StoreId, Throttle};
 use crate::UserId;
 
 const DEFAULT_CAPACITY: usize = 1_000_000;
@@ -34,6 +34,7 @@ pub struct MemoryStore {
 }
 
 struct Table {
+    id: StoreId,
     shards: Box<[Mutex<Shard>]>,
     shard_capacity: usize,
     // Keys that nobody outside knows, so that nobody can aim at two names with one hash.
@@ -75,6 +76,7 @@ impl MemoryStore {
         let shards = (capacity / SHARD_MIN).clamp(1, MAX_SHARDS);
         Self {
             table: Arc::new(Table {
+                id: StoreId::new(),
                 shards: (0..shards).map(|_| Mutex::default()).collect(),
                 shard_capacity: (capacity / shards).max(1),
                 hashers: [RandomState::new(), RandomState::new()],
@@ -137,6 +139,7 @@ impl Table {
             }
         }
         shard.failures.remove(&user_key);
+        shard.pushes.remove(&user_key);
         Ok(Spend::Fresh)
     }
 }
@@ -229,6 +232,10 @@ impl Store for MemoryStore {
         let (key, mut shard) = self.table.user(user);
         shard.failures.remove(&key);
         std::future::ready(Ok(()))
+    }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        Some(&self.table.id)
     }
 }
 

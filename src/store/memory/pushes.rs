@@ -4,7 +4,9 @@ use std::future::{Future, ready};
 use std::time::Duration;
 
 use super::{Key, Map, MemoryStore, Shard, StoreFull, Table};
-use crate::store::{Admission, AskedPush, BeginPush, FoundPush, NewPush, PushEnd, PushStore, Pushes, Throttle, Ticket};
+use crate::store::{
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, PushEnd, PushStore, Pushes, StoreId, Throttle, Ticket,
+};
 use crate::{ApprovalId, UserId};
 
 impl Table {
@@ -126,5 +128,9 @@ impl PushStore for MemoryStore {
         let (key, mut shard) = self.table.user(user);
         shard.pushes.remove(&key);
         ready(Ok(()))
+    }
+
+    fn keeps_in(&self) -> Option<&StoreId> {
+        Some(&self.table.id)
     }
 }

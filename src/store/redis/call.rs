@@ -19,15 +19,21 @@ const LAST_MILLI: u64 = 1 << 52;
 /// A verb and its arguments.
 #[derive(Clone)]
 pub(super) struct Call {
-    keys: [String; 2],
+    keys: Vec<String>,
     /// The verb first.
     arguments: Vec<Vec<u8>>,
 }
 
 impl Call {
-    /// The failures of a user, and what else of that user the verb is about.
-    pub(super) fn new(verb: &'static str, failures: String, other: String) -> Self {
-        Self { keys: [failures, other], arguments: vec![verb.into()] }
+    /// A verb on the failures and the pushes of a user.
+    pub(super) fn new(verb: &'static str, failures: String, pushes: String) -> Self {
+        Self { keys: vec![failures, pushes], arguments: vec![verb.into()] }
+    }
+
+    /// What else of that user it is about.
+    pub(super) fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
     }
 
     pub(super) fn text(mut self, text: impl Into<Vec<u8>>) -> Self {
@@ -85,7 +91,7 @@ impl Call {
 
     fn command(&self, name: &str, script: &str, number: &str) -> Cmd {
         let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys[..]);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys);
         if let Some((verb, arguments)) = self.arguments.split_first() {
             command.arg(verb).arg(number).arg(arguments);
         }

@@ -21,7 +21,7 @@ pub use self::keys::InvalidPrefix;
 use self::keys::Prefix;
 use self::link::Link;
 use self::url::connection;
-use super::{Admission, Spend, Store, Throttle};
+use super::{Admission, Spend, Store, StoreId, Throttle};
 use crate::{UserId, random};
 
 /// Its code is tried as that of this documentation is.
@@ -49,7 +49,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// Each verb is one script and one round trip (two when the server does not know the script yet). An attempt that
-/// passes has two. Clones share one connection; it is made when it is first wanted, and anew after trouble, so a server
+/// passes has two, behind [`Approvals`](https://docs.rs/tower-toopher/latest/tower_toopher/approvals/struct.Approvals.html)
+/// over a clone of the same store as well (three there with a backup code). Clones share one connection; it is made when it is first wanted, and anew after trouble, so a server
 /// that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
 /// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
 /// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. A verb
@@ -81,6 +82,7 @@ pub struct RedisStore {
     link: Arc<Link>,
     address: ConnectionAddr,
     prefix: Prefix,
+    id: StoreId,
     deadline: Duration,
 }
 
@@ -119,7 +121,7 @@ impl RedisStore {
         let mut number = [0; 8];
         random::fill(&mut number).map_err(|_| RedisError::url("the operating system gave no random numbers"))?;
         let link = Arc::new(Link::new(client, u64::from_ne_bytes(number)));
-        Ok(Self { link, address, prefix: Prefix::default(), deadline: DEFAULT_DEADLINE })
+        Ok(Self { link, address, prefix: Prefix::default(), id: StoreId::new(), deadline: DEFAULT_DEADLINE })
     }
 
     /// Sets what every key begins with. Default: `toopher`.
@@ -132,6 +134,8 @@ impl RedisStore {
     /// [`InvalidPrefix`] unless it has 1 to 64 letters, digits, `-`, `_`, `.`, `:` or `/`.
     pub fn prefix(mut self, prefix: &str) -> Result<Self, InvalidPrefix> {
         self.prefix = Prefix::new(prefix)?;
+        // Clones from before it keep nothing of what is kept under it.
+        self.id = StoreId::new();
         Ok(self)
     }
 
@@ -222,7 +226,7 @@ impl Store for RedisStore {
         keep_until: Duration,
         now: Duration,
     ) -> Result<Spend, RedisError> {
-        let call = Call::new("spend", self.prefix.failures(user), self.prefix.step(user, device));
+        let call = self.verb("spend", user).key(self.prefix.step(user, device));
         let call = call.text(format!("{step:020}")).until(keep_until).now(now);
         self.run(call, |word, rest| match (word, rest) {
             ("fresh", []) => Some(Spend::Fresh),
@@ -234,6 +238,10 @@ impl Store for RedisStore {
 
     async fn clear_failures(&self, user: &UserId) -> Result<(), RedisError> {
         self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await
+    }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        Some(&self.id)
     }
 }
 

@@ -7,7 +7,9 @@ use redis::Value;
 
 use super::call::{Call, admission, millis, only, text};
 use super::{RedisError, RedisStore};
-use crate::store::{AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, Throttle, Ticket};
+use crate::store::{
+    AskedPush, BeginPush, FoundPush, NewPush, PushBudget, PushEnd, PushStore, StoreId, Throttle, Ticket,
+};
 use crate::{ApprovalId, UserId};
 
 fn hex(ticket: Ticket) -> String {
@@ -125,5 +127,9 @@ impl PushStore for RedisStore {
 
     async fn clear_pushes(&self, user: &UserId) -> Result<(), RedisError> {
         self.run(self.verb("clear_pushes", user), |word, rest| only("cleared", word, rest)).await
+    }
+
+    fn keeps_in(&self) -> Option<&StoreId> {
+        Some(&self.id)
     }
 }

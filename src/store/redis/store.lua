@@ -1,6 +1,7 @@
 -- One verb of a store, in one atomic step. The rules are those of failures.rs, pushes.rs and throttle.rs.
 --
--- KEYS[1] holds the user's failures; KEYS[2] the device's spent step, or the user's pushes. Both are in one slot.
+-- KEYS[1] holds the user's failures, KEYS[2] the user's pushes, and where a step is spent, KEYS[3] that of the device.
+-- All are in one slot.
 -- ARGV[1] is the verb and ARGV[2] the number of the call, which the answer repeats; the verb's own arguments follow.
 -- Times are milliseconds since 1970 as the caller's clock has them, below 2^53, where a number is exact. The server's
 -- clock only ends what is over. A value that cannot be read is an error, and nobody passes by it.
@@ -189,7 +190,7 @@ end
 
 function verbs.spend()
     local step, keep_until, now = text(), number(), number()
-    local value = redis.call('GET', KEYS[2])
+    local value = redis.call('GET', KEYS[3])
     if value then
         local kept, kept_until = string.match(value, '^(%d+) (%d+)$')
         if not kept or #kept ~= 20 then
@@ -197,13 +198,13 @@ function verbs.spend()
         end
         kept_until = tonumber(kept_until)
         if kept_until > now and not below(kept, step) then
-            heal(KEYS[2], kept_until - now)
+            heal(KEYS[3], kept_until - now)
             return answer('replayed')
         end
         keep_until = math.max(keep_until, kept_until)
     end
-    put(KEYS[2], step .. ' ' .. whole(keep_until), math.max(keep_until - now, 0))
-    redis.call('DEL', KEYS[1])
+    put(KEYS[3], step .. ' ' .. whole(keep_until), math.max(keep_until - now, 0))
+    redis.call('DEL', KEYS[1], KEYS[2])
     return answer('fresh')
 end
 

@@ -20,7 +20,7 @@ pub use self::postgres::PgDatabase;
 use self::query::On;
 pub(crate) use self::query::{Name, Row, query};
 use self::transaction::Transaction;
-use super::{Admission, Failures, PushBudget, Spend, Store, Throttle};
+use super::{Admission, Failures, PushBudget, Spend, Store, StoreId, Throttle};
 use crate::UserId;
 
 /// Keeps failures, spent steps and pushes in a database: [`SqliteStore`] or [`PgStore`].
@@ -29,12 +29,13 @@ use crate::UserId;
 /// those of others do not (in SQLite, they do).
 pub struct SqlStore<D> {
     database: Database,
+    id: StoreId,
     kind: PhantomData<fn() -> D>,
 }
 
 impl<D> SqlStore<D> {
     pub(crate) fn on(database: Database) -> Self {
-        Self { database, kind: PhantomData }
+        Self { database, id: StoreId::new(), kind: PhantomData }
     }
 
     /// Removes what is over (spent steps, failures that are forgotten, pushes that are) and says how many rows that
@@ -143,7 +144,7 @@ impl<D> SqlStore<D> {
             transaction.rollback().await?;
             return Ok(Spend::Replayed);
         }
-        forget(&mut transaction, user, "DELETE FROM failures WHERE user_name = $1").await?;
+        transaction.forget_after_success(user).await?;
         transaction.commit().await?;
         Ok(Spend::Fresh)
     }
@@ -182,11 +183,15 @@ impl<D: 'static> Store for SqlStore<D> {
         let cleared = self.clear(user, "DELETE FROM failures WHERE user_name = $1");
         cleared.await.map_err(|error| self.error(error))
     }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        Some(&self.id)
+    }
 }
 
 impl<D> Clone for SqlStore<D> {
     fn clone(&self) -> Self {
-        Self::on(self.database.clone())
+        Self { database: self.database.clone(), id: self.id.clone(), kind: PhantomData }
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Name, Row, SqlError, SqlStore, Transaction, count, failures, forget, from_millis, millis, query};
 use crate::store::{
-    Admission, AskedPush, BeginPush, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, Throttle, Ticket,
+    Admission, AskedPush, BeginPush, FoundPush, NewPush, OpenPush, PushEnd, PushStore, Pushes, StoreId, Throttle,
+    Ticket,
 };
 use crate::{ApprovalId, UserId};
 
@@ -32,10 +33,7 @@ impl<D> SqlStore<D> {
             }
             After::Keep if pushes != Pushes::default() => write(&mut transaction, user, &pushes).await?,
             After::Keep => forget(&mut transaction, user, "DELETE FROM pushes WHERE user_name = $1").await?,
-            After::Success => {
-                forget(&mut transaction, user, "DELETE FROM pushes WHERE user_name = $1").await?;
-                forget(&mut transaction, user, "DELETE FROM failures WHERE user_name = $1").await?;
-            }
+            After::Success => transaction.forget_after_success(user).await?,
         }
         transaction.commit().await?;
         Ok(outcome)
@@ -163,5 +161,9 @@ impl<D: 'static> PushStore for SqlStore<D> {
     async fn clear_pushes(&self, user: &UserId) -> Result<(), SqlError> {
         let cleared = self.clear(user, "DELETE FROM pushes WHERE user_name = $1");
         cleared.await.map_err(|error| self.error(error))
+    }
+
+    fn keeps_in(&self) -> Option<&StoreId> {
+        Some(&self.id)
     }
 }

@@ -1,7 +1,7 @@
 //! One text for every statement, whichever database it goes to, and the values that go with it.
 //!
 //! The texts are in the language that both understand: `$1` for what is bound, `ON CONFLICT`, `RETURNING`, `TRUE`. What
-//! differs is here and in the migrations, and nowhere else.
+//! differs is here, in `Transaction::forget_after_success`, and in the migrations, and nowhere else.
 
 use std::borrow::Cow;
 

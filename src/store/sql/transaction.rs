@@ -2,6 +2,8 @@ use sqlx::Error;
 
 #[cfg(feature = "postgres")]
 use super::postgres::Lease;
+use super::query::{Name, query};
+use crate::UserId;
 
 /// Statements that are done together or not at all. Dropped before it is committed, none of them is.
 pub(crate) enum Transaction {
@@ -12,6 +14,24 @@ pub(crate) enum Transaction {
 }
 
 impl Transaction {
+    /// Forgets the failures and the pushes of a user, in one round trip.
+    pub(super) async fn forget_after_success(&mut self, user: &UserId) -> Result<(), Error> {
+        let statements: &[&'static str] = match self {
+            // It has no statement that removes from two tables, and no round trips.
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                &["DELETE FROM failures WHERE user_name = $1", "DELETE FROM pushes WHERE user_name = $1"]
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => &["WITH forgotten AS (DELETE FROM pushes WHERE user_name = $1)
+                DELETE FROM failures WHERE user_name = $1"],
+        };
+        for statement in statements {
+            query(*statement).bind(Name(user.as_str())).execute(&mut *self).await?;
+        }
+        Ok(())
+    }
+
     /// An error means that nobody knows whether it is done.
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
