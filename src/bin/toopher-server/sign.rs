@@ -1,0 +1,34 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tower_toopher::oauth1::{BaseUri, Credentials, sign};
+
+use super::Failure;
+use super::options::Sign;
+
+/// One call as `curl -K` reads it.
+pub(super) fn sign_call(call: &Sign) -> Result<String, Failure> {
+    // From the environment alone: what stands on the command line, everybody on the machine can read.
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("please set {name}"));
+    let url: http::Uri = format!("{}/{}", variable("TOOPHER_BASE_URL")?.trim_end_matches('/'), call.path).parse()?;
+    let authority = url.authority().ok_or("TOOPHER_BASE_URL has no host")?.as_str();
+    let base = BaseUri::new(url.scheme_str().unwrap_or_default(), authority, url.path())?;
+    let split = |parameter: &'_ String| -> Result<(String, String), Failure> {
+        let (name, value) = parameter.split_once('=').ok_or("a parameter is written name=value")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let parameters: Vec<(String, String)> = call.parameters.iter().map(split).collect::<Result<_, _>>()?;
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let method = call.method.to_ascii_uppercase();
+    let header = sign::authorization(&credentials, &method, &base, &parameters, &sign::nonce()?, now);
+    let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&parameters).finish();
+    let (query, form) = match method.as_str() {
+        "GET" if encoded.is_empty() => (String::new(), String::new()),
+        "GET" => (format!("?{encoded}"), String::new()),
+        _ => (String::new(), format!("data = \"{encoded}\"\n")),
+    };
+    // curl's own file format: nothing here needs escaping, since all of it is percent-encoded or checked by `Uri`.
+    let (base, header) = (base.as_str(), header.to_str()?.replace('"', "\\\""));
+    Ok(format!("url = \"{base}{query}\"\nrequest = \"{method}\"\nheader = \"Authorization: {header}\"\n{form}"))
+}
