@@ -38,6 +38,7 @@ mod pairings;
 mod params;
 mod phone;
 mod phrases;
+mod public_url;
 mod relay;
 mod requests;
 mod reset;
@@ -55,7 +56,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::middleware::map_request;
 use axum::routing::{get, post};
-use http::request::Parts;
 
 use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
@@ -66,8 +66,8 @@ pub use self::error::ServerError;
 use self::guard::BackupCodes;
 use self::guard_state::GuardState;
 pub use self::message::Message;
+use self::public_url::{PublicUrl, record_path};
 use crate::BoxError;
-use crate::oauth1::BaseUri;
 pub use crate::seal::{InvalidSealingKey, SealingKey};
 use crate::store::{Database, Throttle, query};
 use crate::totp::{TotpVerifier, Window};
@@ -101,13 +101,6 @@ struct Shared {
     instance: String,
     /// How many more phones may listen.
     listeners: Arc<Semaphore>,
-}
-
-/// Where clients think the server is, which is what they sign.
-struct PublicUrl {
-    scheme: String,
-    authority: String,
-    prefix: String,
 }
 
 impl Server {
@@ -306,43 +299,6 @@ impl Server {
 
     fn clock_window(&self) -> u64 {
         self.clock_window.as_secs()
-    }
-
-    /// The address that the client has signed, if it can be one.
-    fn base_uri(&self, parts: &Parts) -> Option<BaseUri> {
-        let ApiPath(path) = parts.extensions.get()?;
-        let public = &self.shared.public;
-        BaseUri::new(&public.scheme, &public.authority, &format!("{}{path}", public.prefix)).ok()
-    }
-}
-
-/// The path within this API, whatever it is mounted under, and before its own routers take parts of it away.
-#[derive(Clone)]
-struct ApiPath(String);
-
-async fn record_path(mut request: axum::extract::Request) -> axum::extract::Request {
-    let path = ApiPath(request.uri().path().to_owned());
-    request.extensions_mut().insert(path);
-    request
-}
-
-impl PublicUrl {
-    fn parse(url: &str) -> Option<Self> {
-        let uri: http::Uri = url.trim_end_matches('/').parse().ok()?;
-        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
-        BaseUri::new(scheme, authority, uri.path()).ok()?;
-        let prefix = if uri.path() == "/" { "" } else { uri.path() };
-        (uri.query().is_none()).then(|| Self {
-            scheme: scheme.into(),
-            authority: authority.into(),
-            prefix: prefix.into(),
-        })
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
     }
 }
 

@@ -34,7 +34,7 @@ impl FromRequest<Server> for Signed {
             return Err(ApiError::NO_FORM);
         }
         let query = parts.uri.query().unwrap_or_default();
-        let base = server.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
+        let base = server.shared.public.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
         let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
         let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))
             .map_err(|_| ApiError::UNSIGNED)?;

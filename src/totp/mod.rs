@@ -35,14 +35,17 @@
 mod backup;
 mod code;
 mod enrolment;
+mod keyed;
 mod pairing;
 mod secret;
 mod verifier;
+mod window;
 
 pub use self::backup::{BackupCode, BackupCodeDigest};
-pub use self::code::{Algorithm, Digits, InvalidWindow, Totp, Window};
+pub use self::code::{Algorithm, Digits, Totp};
 pub use self::enrolment::{Enrolment, EnrolmentError};
 pub use self::pairing::{Lookup, MemoryPairings, Pairing, Pairings};
 pub use self::secret::{Secret, SecretError};
 pub use self::verifier::{Confirmation, TotpError, TotpVerifier};
+pub use self::window::{InvalidWindow, Window};
 pub use crate::random::NoRandomness;

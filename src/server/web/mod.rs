@@ -85,7 +85,7 @@ async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'sta
     if percent_encoding::percent_decode_str(&spaced).decode_utf8().is_err() {
         return Err(ApiError::bad_request("The address is not in UTF-8."));
     }
-    let base = server.base_uri(parts).ok_or(ApiError::UNSIGNED)?;
+    let base = server.shared.public.base_uri(parts).ok_or(ApiError::UNSIGNED)?;
     let request = OauthRequest::parse("GET", base, [], Some(&signed), None).map_err(|_| ApiError::UNSIGNED)?;
     let requester = server.check(&request).await?;
     let params = Params::read(&signed, b"");
