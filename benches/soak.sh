@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 soak=$(cargo bench --bench soak --no-run --message-format=json 2>/dev/null |
     sed -n 's/.*"name":"soak".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 [ -x "$soak" ] || { echo "the soak could not be built: cargo bench --bench soak --no-run" >&2; exit 1; }
-exec "$soak" "${1-600}"
+exec "$soak" for "${1-600}"

@@ -1,4 +1,4 @@
-//! What `benches/soak.sh` runs: `soak SECONDS`.
+//! What `benches/soak.sh` runs: `soak for SECONDS`.
 //!
 //! A gate in a process of its own, `toopher-server` on a file, and the same with its guard in Redis are put under load
 //! of all kinds, most of it hostile, and are watched from outside.
@@ -31,7 +31,7 @@ async fn main() -> Result<ExitCode, Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["gate", begun] => gate::serve(gate::Clock::parse(begun)?).await.map(|()| ExitCode::SUCCESS),
-        [seconds] => {
+        ["for", seconds] => {
             let duration = Duration::from_secs(seconds.parse()?);
             // Whoever stops it has the processes ended too, since they are dropped with this.
             tokio::select! {
@@ -105,8 +105,11 @@ async fn soak(duration: Duration) -> Result<bool, Failure> {
     tally.print();
     println!();
     // All are said, not only the first.
-    let verdicts = watched.iter().map(|process| process.verdict(tally.requests(process.name))).collect::<Vec<_>>();
-    let mut good = tally.verdict() & verdicts.into_iter().all(|good| good);
+    let mut good = true;
+    for process in &watched {
+        good &= process.verdict(tally.requests(process.name));
+        good &= tally.verdict(process.name);
+    }
     for (name, server, ..) in &mut servers {
         if !server.stop() {
             println!("{name}: did not end well when it was told to");
