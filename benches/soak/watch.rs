@@ -12,7 +12,7 @@ use crate::tally::Tally;
 pub const SAMPLES: u32 = 120;
 /// By how much memory may grow: what allocators and page caches do by themselves, and much less than a few bytes for
 /// each request come to.
-const MAY_GROW: u64 = 4 * 1024;
+const MAY_GROW: u64 = 2 * 1024;
 /// The same for open files. There are never more connections than tasks that send, and those that they have just left.
 const MAY_OPEN: usize = 32;
 
