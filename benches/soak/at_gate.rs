@@ -1,5 +1,5 @@
-//! What the gate is sent. Each of the tasks has users of its own, so that it knows what is right; those who are attacked
-//! are everybody's.
+//! What the gate is sent. Each of the tasks has users of its own, so that it knows what is right; those who are
+//! attacked are everybody's.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The gate in front of a small service, as a process.
 //!
-//! Its clock goes ten times as fast as the wall's, so that in ten minutes codes, waits, approvals and grants are over as
-//! often as in more than an hour and a half. Its store is small, so that a flood fills it within seconds.
+//! Its clock goes ten times as fast as the wall's, so that in ten minutes codes, waits, approvals and grants are over
+//! as often as in more than an hour and a half. Its store is small, so that a flood fills it within seconds.
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read};

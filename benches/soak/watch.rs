@@ -10,8 +10,8 @@ use crate::tally::Tally;
 
 /// How many are taken, in equal times.
 pub const SAMPLES: u32 = 120;
-/// By how much memory may grow: what allocators and page caches do by themselves, and much less than a few bytes for
-/// each request come to.
+/// By how much memory may grow, in KiB: what allocators and page caches do by themselves. Each verdict says how many
+/// bytes a request that is.
 const MAY_GROW: u64 = 2 * 1024;
 /// The same for open files. There are never more connections than tasks that send, and those that they have just left.
 const MAY_OPEN: usize = 32;
@@ -19,7 +19,7 @@ const MAY_OPEN: usize = 32;
 pub struct Watched {
     pub name: &'static str,
     id: u32,
-    /// KiB.
+    /// In KiB.
     memory: Vec<u64>,
     files: Vec<usize>,
 }
