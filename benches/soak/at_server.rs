@@ -17,6 +17,9 @@ use crate::common::{Clock, k20};
 use crate::tally::{May, NONE, Tally};
 use crate::{Failure, rude};
 
+/// In KiB: four connections to SQLite, each of which keeps up to 2 MiB of pages. When they fill depends on how fast the
+/// file grows.
+pub const CACHES: u64 = 4 * 2 * 1024;
 const TASKS: usize = 4;
 /// Of each task: users who log in, and users with a phone.
 const CALM: usize = 30;

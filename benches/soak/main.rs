@@ -76,10 +76,10 @@ async fn soak(duration: Duration) -> Result<bool, Failure> {
     }
 
     let tally = Tally::default();
-    let mut watched = vec![Watched::new("gate", gate.id())];
+    let mut watched = vec![Watched::new("gate", gate.id(), 0)];
     let mut load = tokio::task::JoinSet::new();
     for (name, server, key, secret) in &servers {
-        watched.push(Watched::new(name, server.process.id()));
+        watched.push(Watched::new(name, server.process.id(), at_server::CACHES));
         at_server::load(name, &server.address, (key, secret), &tally, &mut load).await?;
     }
     at_gate::load(&gate, &tally, &mut load);
