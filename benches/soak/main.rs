@@ -24,6 +24,8 @@ use tally::Tally;
 use tokio::signal::unix::{SignalKind, signal};
 use watch::Watched;
 
+const SHORTEST: Duration = Duration::from_secs(20);
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -60,6 +62,9 @@ async fn told_to_stop() -> std::io::Result<&'static str> {
 async fn soak(duration: Duration) -> Result<bool, Failure> {
     if !std::path::Path::new("/proc/self/status").exists() {
         return Err("memory is read from /proc, which is not here".into());
+    }
+    if duration < SHORTEST {
+        return Err(format!("{} s at the least: what is shorter is all warm-up", SHORTEST.as_secs()).into());
     }
     let redis = Redis::start(&[]);
     let gate = gate::Process::start()?;
