@@ -76,6 +76,13 @@ async fn a_database_that_is_set_to_other_things_keeps_the_guarantees() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_at_two_verifiers_are_no_more_than_five_tries() {
+    let Some(postgres) = shared() else { return };
+    let stores = stores(postgres, &postgres.new_database(), 2).await;
+    common::burst::at_verifiers(stores.try_into().unwrap()).await;
+}
+
 /// An administrator, or a success, and attempts at the same moment: none of them writes what another one has taken away.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_cleared_is_not_written_back() {

@@ -172,6 +172,14 @@ fn keys_are_in_one_slot_and_tell_no_names() {
     assert!(slots.len() > 1, "all users in one slot");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_at_two_verifiers_are_no_more_than_five_tries() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    // Two connections, and one prefix.
+    let store = || RedisStore::new(&redis.url()).unwrap().deadline(Duration::from_secs(30));
+    common::burst::at_verifiers([store(), store()]).await;
+}
+
 #[test]
 fn a_verb_is_one_round_trip_and_an_attempt_two() {
     let Some(redis) = Redis::start(&[]) else { return };

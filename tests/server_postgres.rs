@@ -94,6 +94,17 @@ async fn one_code_at_two_servers_at_once_passes_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_at_two_servers_are_no_more_than_five_tries() {
+    let Some(postgres) = common::postgres::shared() else { return };
+    let cluster = Cluster::start(postgres, "pg-burst", 2);
+    for round in 0..5 {
+        common::burst::at_servers(&[cluster.site(0), cluster.site(1)], &format!("user {round}")).await;
+    }
+    let database = cluster.url.rsplit_once('/').unwrap().1;
+    assert_eq!(postgres.sql(database, "SELECT DISTINCT count FROM toopher.failures"), "5");
+}
+
 /// A phone that listens at one server is told what comes to the other, and told to look when it may have missed it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_hears_of_it_whichever_server_it_listens_to() {

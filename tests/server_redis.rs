@@ -79,6 +79,21 @@ async fn one_code_at_two_servers_at_once_passes_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_at_two_servers_are_no_more_than_five_tries() {
+    let Some(postgres) = common::postgres::shared() else { return };
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cluster = cluster(postgres, &redis, "redis-burst");
+    for round in 0..5 {
+        common::burst::at_servers(&[cluster.site(0), cluster.site(1)], &format!("user {round}")).await;
+    }
+    let keys: Vec<String> = redis.ask(&["KEYS", "toopher:{*}:f"]);
+    assert_eq!(keys.len(), 5);
+    for key in keys {
+        assert!(redis.ask::<String>(&["GET", &key]).starts_with("5 "), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_locks_out_all_do_until_an_administrator_ends_it() {
     let Some(postgres) = common::postgres::shared() else { return };
     let Some(mut redis) = Redis::start(&[]) else { return };

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 pub mod browser;
+pub mod burst;
 pub mod cluster;
 pub mod example;
 pub mod heard;

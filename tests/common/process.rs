@@ -12,7 +12,9 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let build = ["build", "--quiet", "--features", "server,postgres,redis-tls", "--bin", "toopher-server"];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
+        // As whoever asks for it was built.
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        assert!(Command::new(env!("CARGO")).args(build).args(["--profile", profile]).status().unwrap().success());
         let tests = std::env::current_exe().unwrap();
         tests.parent().unwrap().with_file_name("toopher-server")
     })
