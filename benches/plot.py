@@ -6,12 +6,13 @@ import sys
 
 # What is drawn: a part of the table's title, the row, and what it is called.
 ROWS = [
-    ("plain tower", "gate", "gate, ready verifier"),
-    ("plain tower", "gate, refused", "gate, refused"),
-    ("axum Router", "gate inside", "gate inside an axum Router"),
-    ("local TOTP gate", "gate, right", "whole TOTP gate, right code"),
-    ("local TOTP gate", "gate, wrong", "whole TOTP gate, wrong code"),
-    ("verification alone", "TotpVerifier, wrong", "TOTP verification, wrong code"),
+    ("default features: the gate on a plain tower", "gate", "gate, ready verifier"),
+    ("all features: the gate on a plain tower", "gate", "the same with all features"),
+    ("default features: the gate on a plain tower", "gate, refused", "gate, refused"),
+    ("default features: the gate and an axum Router", "gate inside", "gate inside an axum Router"),
+    ("default features: the whole local TOTP gate", "gate, right", "whole TOTP gate, right code"),
+    ("default features: the whole local TOTP gate", "gate, wrong", "whole TOTP gate, wrong code"),
+    ("default features: TOTP verification alone", "TotpVerifier, wrong", "TOTP verification, wrong code"),
     ("form of 200 bytes", "HeaderOrForm", "form of 200 bytes"),
     ("2,430 fields, the OTP last", "HeaderOrForm", "form of 64 KiB, OTP last"),
     ("2,430 fields without", "HeaderOrForm", "form of 64 KiB, no OTP"),
@@ -30,11 +31,13 @@ LEFT, WIDTH, STEP, TOP = 250, 330, 26, 64
 
 
 def ratios(path):
-    title, found = "", {}
+    features, title, found = "", "", {}
     with open(path, encoding="utf-8") as results:
         for line in results:
-            if line.startswith("## "):
-                title = line[3:].strip()
+            if line.startswith("# "):
+                features = line.removeprefix("# with ").removeprefix("the ").strip()
+            elif line.startswith("## "):
+                title = f"{features}: {line[3:].strip()}"
             elif row := RATIO.match(line):
                 found[title, row["row"]] = (float(row["ratio"]), row["peer"], float(row["mark"]))
     return found
