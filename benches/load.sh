@@ -25,7 +25,8 @@ hz=$(getconf CLK_TCK)
 
 # measure MODE USERS CONNECTIONS
 measure() {
-    rm -f "$dir/port"
+    # The database of an earlier one, too, whose key nobody has any more.
+    rm -f "$dir"/*
     "$server" "$1" "$dir/requests" "$2" >"$dir/port" &
     pid=$!
     for _ in $(seq 600); do

@@ -1,4 +1,4 @@
-//! Which store a code was spent in, for whoever would else forget once more what was forgotten with it.
+//! Which store a code was spent in, so that nobody forgets by another call what that store has forgotten.
 
 use std::sync::{Arc, OnceLock};
 

@@ -140,3 +140,31 @@ async fn a_buffer_inside_works() {
     }
     assert_eq!(calls.count(), 10);
 }
+
+/// Whoever keeps the future after it is done keeps nothing of the inner service with it.
+#[tokio::test]
+async fn an_answered_request_holds_no_permit_and_is_not_answered_again() {
+    let inner = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .service(service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::from("in"))) }));
+    let gates = [
+        ToopherLayer::new(Says::always(Verdict::Granted(Factor::Totp))),
+        ToopherLayer::new(Says::always(Verdict::Granted(Factor::Totp))).insecure_skip(|_| true),
+    ];
+    for layer in gates {
+        let mut gate = layer.layer(inner.clone());
+        let mut first = task::spawn(gate.call(request(Some(CODE))));
+        assert_eq!(assert_ready_ok!(first.poll()).status(), 200);
+        let mut second = task::spawn(gate.call(request(Some(CODE))));
+        assert_eq!(assert_ready_ok!(second.poll()).status(), 200);
+        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first.poll().is_ready()));
+        let message = *again.unwrap_err().downcast::<&str>().unwrap();
+        assert_eq!(message, "ResponseFuture polled after completion");
+    }
+    let mut refused = ToopherLayer::new(Says::always(Verdict::Denied(DenyReason::WrongOtp))).layer(inner);
+    for otp in [Some(CODE), Some("junk")] {
+        let mut future = task::spawn(refused.call(request(otp)));
+        assert_eq!(assert_ready_ok!(future.poll()).status(), 401);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.poll().is_ready())).is_err());
+    }
+}

@@ -4,9 +4,9 @@ use http::Extensions;
 use http::request::Parts;
 
 use super::observe::{AuditOutcome, Told, Watch};
-use super::policy::{Admission, Asking, Pass, Policy};
+use super::policy::{Admission, Asking, Policy};
 use super::reject::Rejection;
-use crate::{Action, BoxError, FaultKind, SecondFactor, UserId, WithoutReason, WithoutSecondFactor};
+use crate::{Action, BoxError, Factor, FaultKind, SecondFactor, UserId, WithoutReason, WithoutSecondFactor};
 
 /// Who it is about, and what they want, as far as the head of a request says.
 type Who<'a> = Option<(&'a UserId, &'a Action)>;
@@ -55,35 +55,40 @@ impl Policy {
         let _ = (user, outcome);
     }
 
-    /// Tells what was decided after the verifier was asked. A request that would pass without a factor is refused if
-    /// that could not be recorded.
-    pub(super) fn decided(
+    /// Tells that a factor was shown. Whoever has shown one passes, recorded or not.
+    pub(super) fn granted(&self, identified: Option<&UserId>, watch: &Watch, parts: &Parts, factor: Factor) {
+        self.heard(identified, AuditOutcome::Granted(factor));
+        let _ = self.observe.tell(watch, &parts.method, &parts.uri, AuditOutcome::Granted(factor));
+    }
+
+    /// Tells what becomes of a request for which none was shown. One that would pass all the same is refused if that
+    /// could not be recorded.
+    pub(super) fn not_granted(
         &self,
         identified: Option<&UserId>,
         watch: &Watch,
         parts: &Parts,
-        decision: Result<Pass, Rejection>,
-    ) -> Result<Pass, Rejection> {
-        let outcome = decision.as_ref().map_or_else(AuditOutcome::from, |pass| AuditOutcome::from(*pass));
+        denied: Result<WithoutReason, Rejection>,
+    ) -> Result<WithoutReason, Rejection> {
+        let outcome = denied.as_ref().map_or_else(AuditOutcome::from, |reason| AuditOutcome::from(*reason));
         self.heard(identified, outcome);
-        let told = self.observe.tell(watch, &parts.method, &parts.uri, outcome);
-        match decision {
-            Ok(Pass::Without(_)) if told == Told::No => {
+        match self.observe.tell(watch, &parts.method, &parts.uri, outcome) {
+            Told::No if denied.is_ok() => {
                 Err(self.unavailable("a pass without a second factor could not be recorded".into()))
             }
-            decision => decision,
+            _ => denied,
         }
     }
 
     /// What to do with a request whose verifier is in trouble. `may_open` says for whom, where nothing speaks
     /// against it.
-    pub(super) fn fault(&self, error: BoxError, may_open: Option<&UserId>) -> Result<Pass, Rejection> {
+    pub(super) fn fault(&self, error: BoxError, may_open: Option<&UserId>) -> Result<WithoutReason, Rejection> {
         let rejection = self.unavailable(error);
         #[cfg(feature = "faults")]
         if let (Some(user), Some(faults), Some(kind)) = (may_open, &self.faults, rejection.fault)
             && faults.open(user, kind)
         {
-            return Ok(Pass::Without(WithoutReason::Fault(kind)));
+            return Ok(WithoutReason::Fault(kind));
         }
         #[cfg(not(feature = "faults"))]
         let _ = may_open;
@@ -106,12 +111,11 @@ pub(super) fn mark(request: &mut Extensions, reason: WithoutReason) {
     request.insert(WithoutSecondFactor::new(reason));
 }
 
-impl From<Pass> for AuditOutcome {
-    fn from(pass: Pass) -> Self {
-        match pass {
-            Pass::Granted(factor) => Self::Granted(factor),
-            Pass::Without(WithoutReason::NotEnrolled) => Self::PassedUnprotected,
-            Pass::Without(WithoutReason::Fault(kind)) => Self::FaultLetPass(kind),
+impl From<WithoutReason> for AuditOutcome {
+    fn from(reason: WithoutReason) -> Self {
+        match reason {
+            WithoutReason::NotEnrolled => Self::PassedUnprotected,
+            WithoutReason::Fault(kind) => Self::FaultLetPass(kind),
         }
     }
 }

@@ -105,8 +105,9 @@ pub(super) fn since_1970(time: SystemTime) -> Option<Duration> {
 
 /// The factor that a gate goes by is the one that handlers behind it see, whatever others were shown.
 fn put_first(request: &mut Extensions, shown: SecondFactor) {
-    let is_first = request.get::<SecondFactor>().is_some_and(|first| first.is_same(&shown));
-    if !is_first {
+    if request.get::<SecondFactor>().is_some_and(|first| first.is_same(&shown)) {
+        request.remove::<WithoutSecondFactor>();
+    } else {
         mark(request, shown);
     }
 }
@@ -191,5 +192,18 @@ mod tests {
             assert_eq!(age(seconds(at), seconds(now)), expected.map(seconds), "{at} {now}");
         }
         assert_eq!(since_1970(UNIX_EPOCH - seconds(1)), None);
+    }
+
+    #[test]
+    fn whoever_has_shown_a_factor_is_not_marked_as_one_who_has_not() {
+        let shown = SecondFactor::new(UserId::new("alice").unwrap(), "log in", crate::Factor::Totp);
+        for before in [None, Some(shown.clone())] {
+            let mut request = Extensions::new();
+            request.insert(WithoutSecondFactor::new(crate::WithoutReason::NotEnrolled));
+            before.map(|before| request.insert(before));
+            put_first(&mut request, shown.clone());
+            assert_eq!(request.get(), Some(&shown));
+            assert_eq!(request.get::<WithoutSecondFactor>(), None);
+        }
     }
 }

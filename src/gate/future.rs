@@ -15,7 +15,7 @@ use super::extract::Extract;
 use super::freshness;
 use super::grants::{Issued, Issuing};
 use super::observe::Watch;
-use super::policy::{Asking, Pass, Policy};
+use super::policy::{Asking, Policy};
 use super::reject::{Reject, Rejection};
 use super::service::ToopherService;
 use crate::{Attempt, BoxError, SecondFactor, Verdict};
@@ -63,7 +63,8 @@ pin_project! {
 }
 
 pin_project! {
-    /// From the first to the last. The verifier and the inner service are each made ready before they are called.
+    /// Extracting, Verifying, Passing, Forwarding. What passes by its head begins at Passing, and what is refused by it
+    /// at Refused.
     #[project = StateProj]
     enum State<V, F, G, Res>
     where
@@ -220,38 +221,47 @@ where
                     let (Some(asked), Some(asking), Some(parts)) = (asked, this.asking.take(), &mut *this.parts) else {
                         unreachable!("nothing was decided yet");
                     };
-                    let decision = match verdict {
-                        Ok(Verdict::Granted(factor)) => Ok(Pass::Granted(factor)),
-                        Ok(Verdict::Denied(reason)) => policy.denied(reason, asked.otp_given),
-                        Ok(Verdict::Pending(pending)) => Err(policy.pending(pending)),
-                        Err(error) => policy.fault(error.into(), asking.identified().filter(|_| asked.may_open)),
-                    };
-                    match policy.decided(asking.identified(), &asked.watch, parts, decision) {
-                        Ok(Pass::Granted(factor)) => {
+                    let identified = asking.identified();
+                    let denied = match verdict {
+                        Ok(Verdict::Granted(factor)) => {
+                            let identified = identified.is_some();
                             let Some(user) = asking.user else { unreachable!("somebody was asked about") };
                             let shown = SecondFactor::new(user, asking.action, factor);
                             *this.issued = asked
                                 .issuing
                                 .and_then(|issuing| policy.freshness.issue(issuing, &shown, &mut parts.extensions));
+                            policy.granted(identified.then_some(shown.user()), &asked.watch, parts, factor);
                             freshness::mark(&mut parts.extensions, shown);
+                            this.state.set(State::Passing);
+                            continue;
                         }
-                        Ok(Pass::Without(reason)) => decide::mark(&mut parts.extensions, reason),
+                        Ok(Verdict::Denied(reason)) => policy.denied(reason, asked.otp_given),
+                        Ok(Verdict::Pending(pending)) => Err(policy.pending(pending)),
+                        Err(error) => policy.fault(error.into(), identified.filter(|_| asked.may_open)),
+                    };
+                    match policy.not_granted(identified, &asked.watch, parts, denied) {
+                        Ok(reason) => decide::mark(&mut parts.extensions, reason),
                         Err(rejection) => return Poll::Ready(Ok(policy.refusal(rejection, parts, reject))),
                     }
                     State::Passing
                 }
                 StateProj::Passing => {
                     let Some(inner) = this.inner else { unreachable!("the inner service was not called yet") };
-                    ready!(inner.poll_ready(cx))?;
-                    let (Some(parts), Some(body)) = (this.parts.take(), this.body.take()) else {
+                    let ready = ready!(inner.poll_ready(cx));
+                    this.state.set(State::Done);
+                    let (Some(mut inner), Some(parts), Some(body)) =
+                        (this.inner.take(), this.parts.take(), this.body.take())
+                    else {
                         unreachable!("the request was not forwarded yet");
                     };
-                    let response = inner.call(Request::from_parts(parts, body));
-                    *this.inner = None;
-                    State::Forwarding { response }
+                    ready?;
+                    State::Forwarding { response: inner.call(Request::from_parts(parts, body)) }
                 }
                 StateProj::Forwarding { response } => {
-                    let mut response = ready!(response.poll(cx))?;
+                    let response = ready!(response.poll(cx));
+                    // What the inner future holds, a permit perhaps, is not held any longer.
+                    this.state.set(State::Done);
+                    let mut response = response?;
                     if let Some(issued) = this.issued.take() {
                         issued.write(response.headers_mut());
                     }

@@ -14,7 +14,7 @@ use super::observe::{AuditOutcome, Observe};
 use super::realm::{Challenges, Realm};
 use super::reject::Rejection;
 use super::settings::{NotEnrolledPolicy, Profile};
-use crate::{Action, Attempt, Challenge, Factor, RequestBinding, Terminal, UserId, WithoutReason};
+use crate::{Action, Attempt, Challenge, RequestBinding, Terminal, UserId};
 
 type Identify = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
 type ChooseAction = dyn Fn(&Parts) -> Action + Send + Sync;
@@ -70,13 +70,6 @@ impl Asking {
     pub(super) fn identified(&self) -> Option<&UserId> {
         self.user.as_ref().filter(|_| !self.named_in_form)
     }
-}
-
-/// Why a request goes on after its verifier was asked.
-#[derive(Clone, Copy)]
-pub(super) enum Pass {
-    Granted(Factor),
-    Without(WithoutReason),
 }
 
 impl Default for Policy {

@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, header};
 
 use super::extract::ExtractError;
-use super::policy::{Pass, Policy};
+use super::policy::Policy;
 use super::problem::{self, Problem};
 use super::reject::{Reject, Rejection, RejectionKind};
 use super::settings::{NotEnrolledPolicy, Profile};
@@ -47,7 +47,7 @@ impl Policy {
         rejection
     }
 
-    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Result<Pass, Rejection> {
+    pub(super) fn denied(&self, reason: DenyReason, otp_given: bool) -> Result<WithoutReason, Rejection> {
         // Without an OTP none was wrong; every user, known or not, is told the same.
         let not_accepted = if otp_given { &problem::OTP_INVALID } else { &problem::OTP_REQUIRED };
         let (kind, problem) = match reason {
@@ -58,7 +58,7 @@ impl Policy {
             DenyReason::NotEnrolled => match self.not_enrolled {
                 NotEnrolledPolicy::Refuse => (RejectionKind::NotEnrolled, not_accepted),
                 NotEnrolledPolicy::RequireEnrolment => (RejectionKind::NotEnrolled, &problem::ENROLMENT_REQUIRED),
-                NotEnrolledPolicy::PassUnprotected => return Ok(Pass::Without(WithoutReason::NotEnrolled)),
+                NotEnrolledPolicy::PassUnprotected => return Ok(WithoutReason::NotEnrolled),
             },
             DenyReason::Refused => (RejectionKind::Refused, &problem::REFUSED),
             DenyReason::UnknownApproval => (RejectionKind::UnknownApproval, &problem::CHALLENGE_INVALID),

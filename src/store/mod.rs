@@ -110,6 +110,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which store it is that [`spend_step`](Self::spend_step) forgets pushes in, as [`PushStore::keeps_in`] says. Default:
     /// none is known, and `Approvals` forgets them by a call of its own.
+    ///
+    /// To say one is a promise that a fresh step has forgotten the pushes of this very [`UserId`] there. A wrapper that
+    /// renames users, or spends steps elsewhere, says none.
     fn spends_in(&self) -> Option<&StoreId> {
         None
     }

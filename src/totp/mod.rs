@@ -7,7 +7,8 @@
 //! 2. The user may try: the attempt is counted as a failure *before* it is looked at, in one atomic verb of the
 //!    [`Store`](crate::store::Store). A right code is refused while the user is locked, and is not spent by that.
 //! 3. The code is that of a step in the [`Window`]. All steps are computed and compared, in constant time.
-//! 4. Neither that step nor a later one has been spent, again in one atomic verb, which also forgets the failures. A
+//! 4. Neither that step nor a later one has been spent, again in one atomic verb, which also forgets the failures, and
+//!    the pushes in a store that keeps them. A
 //!    code is refused after a newer one was used: stricter than RFC 6238 section 5.2, and what others came to.
 //!
 //! ```

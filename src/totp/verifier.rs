@@ -95,7 +95,9 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
 
     /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
     ///
-    /// It counts as an attempt of the user, like any other. On [`Confirmation::Confirmed`] the application stores the
+    /// It counts as an attempt of the user, like any other, and its success forgets their failures and pushes, like any
+    /// other. **Where the user has a factor already, let only requests come here that have shown it:** with a secret of
+    /// their own, a thief of the password could else begin anew to guess, and to ring the phone. On [`Confirmation::Confirmed`] the application stores the
     /// pairing that comes with it; on a denial it keeps the unconfirmed one and asks for another code.
     ///
     /// # Errors

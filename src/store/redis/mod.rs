@@ -49,9 +49,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// Each verb is one script and one round trip (two when the server does not know the script yet). An attempt that
-/// passes has two, behind [`Approvals`](https://docs.rs/tower-toopher/latest/tower_toopher/approvals/struct.Approvals.html)
-/// over a clone of the same store as well (three there with a backup code). Clones share one connection; it is made when it is first wanted, and anew after trouble, so a server
-/// that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
+/// passes has two, and so it has behind `Approvals` over a clone of this store, where a backup code has three. Clones share
+/// one connection; it is made when it is first wanted, and anew after trouble, so a server that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
 /// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
 /// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. A verb
 /// whose future is dropped is done to its end nevertheless, or not at all. The futures must run in a Tokio runtime that
