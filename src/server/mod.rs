@@ -27,6 +27,7 @@
 
 mod admin;
 mod ask;
+mod audit;
 mod error;
 mod guard;
 mod guard_place;
