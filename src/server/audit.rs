@@ -22,6 +22,8 @@ pub(super) struct Audit {
     pub(super) terminal: Option<String>,
     pub(super) approval: Option<String>,
     pub(super) pairing: Option<String>,
+    /// Whether a rule decides the same from now on.
+    pub(super) automates: bool,
 }
 
 /// What was decided.
@@ -57,6 +59,7 @@ impl Audit {
             terminal: None,
             approval: None,
             pairing: None,
+            automates: false,
         }
     }
 
@@ -156,6 +159,7 @@ impl Audit {
                     terminal = text(&self.terminal),
                     approval = text(&self.approval),
                     pairing = text(&self.pairing),
+                    automates = self.automates.then_some(true),
                     "decision"
                 )
             }};

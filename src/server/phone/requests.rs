@@ -106,6 +106,7 @@ impl Server {
             .await?;
         }
         transaction.commit().await?;
+        audit.automates = automated > 0;
         audit.settle(match (decided.as_str(), allow) {
             ("granted", _) => Outcome::Granted(Factor::Push.name()),
             (_, true) => Outcome::Denied("wrong_number"),
