@@ -536,6 +536,10 @@ async fn what_is_done_on_pages() {
     // Looking again asks nobody.
     text(app, &session).await;
     world.hears_nothing();
+    for unreadable in ["act=otp&otp=1&otp=2", "act=remove&otp=1&otp=2", "act=fly"] {
+        act(&session, unreadable.to_owned()).await;
+    }
+    world.hears_nothing();
     act(&session, format!("act=otp&otp={}", world.secret(WRONG))).await;
     world.hears("WARN", about(json!({ "by": "otp", "outcome": "denied", "reason": "wrong_otp" })));
     assert_eq!(act(&session, format!("act=otp&otp={}", world.code(&phone))).await, 303);
@@ -544,6 +548,8 @@ async fn what_is_done_on_pages() {
     world.hears_nothing();
 
     let (_, session) = open("manage_user").await;
+    assert_eq!(act(&session, "act=remove&pairing=1&otp=1&otp=2".to_owned()).await, 400);
+    world.hears_nothing();
     let removed = |fields| and(json!({ "about": "pairing", "by": "otp", "user": "jdoe", "pairing": pairing }), fields);
     act(&session, format!("act=remove&pairing={pairing}&otp={WRONG}")).await;
     world.hears("WARN", removed(json!({ "outcome": "denied", "reason": "wrong_otp" })));

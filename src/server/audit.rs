@@ -142,9 +142,12 @@ impl Drop for Audit {
 
 impl Audit {
     fn tell(&self, outcome: Outcome) {
+        let text = |text: &Option<String>| {
+            let text = text.as_deref().filter(|text| !text.is_empty());
+            text.map(|text| plain(text).into_owned())
+        };
         macro_rules! event {
-            ($level:ident) => {{
-                let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(|text| plain(text).into_owned());
+            ($level:ident) => {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
@@ -162,7 +165,7 @@ impl Audit {
                     automates = self.automates.then_some(true),
                     "decision"
                 )
-            }};
+            };
         }
         match outcome {
             Outcome::Granted(_)

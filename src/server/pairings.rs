@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// Ends a pairing of this device, if there is one.
+    /// Ends a pairing, and has its device look, if it has one.
     pub(super) async fn unpair(&self, id: &str, device: Option<&str>, audit: &mut Audit) -> Result<(), ApiError> {
         query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
             .bind(self.now_i64()?)

@@ -162,21 +162,23 @@ impl Session {
                 self.pair(server, field("phrase")?).await
             }
             "otp" if self.kind == "authenticate" => {
+                let otp = field("otp")?;
                 let mut audit = self.audit(Audit::of_request().by("otp"));
-                let answered = self.answer(server, field("otp")?, &mut audit).await;
+                let answered = self.answer(server, otp, &mut audit).await;
                 audit.close(answered)
             }
             // Who has only the first factor must not be able to take the second one away.
             "remove" if matches!(self.kind.as_str(), "manage" | "unpair") => {
+                let (pairing, otp) = (field("pairing")?, field("otp")?);
                 let mut audit = self.audit(Audit::of_pairing().by("otp"));
-                let removed = self.remove(server, field("pairing")?, field("otp")?, &mut audit).await;
+                let removed = self.remove(server, pairing, otp, &mut audit).await;
                 audit.close(removed)
             }
             _ => Ok(Some("This page cannot do that.")),
         }
     }
 
-    /// Answers the request that waits by a code.
+    /// Answers the request that waits, by a code.
     async fn answer(&self, server: &Server, otp: &str, audit: &mut Audit) -> Result<Option<&'static str>, ApiError> {
         let request = match &self.request_id {
             None => None,
