@@ -547,6 +547,17 @@ async fn what_is_done_on_pages() {
     act(&session, format!("act=otp&otp={WRONG}")).await;
     world.hears_nothing();
 
+    // The page says so of what nobody has answered, before it is told and afterwards.
+    let (_, session) = open("authenticate").await;
+    text(app, &session).await;
+    world.clock.advance(120);
+    assert!(text(app, &session).await.1.contains("Nobody answered in time"));
+    assert_eq!(world.told().len(), 1);
+    world.server.sweep().await.unwrap();
+    assert_eq!(world.told().len(), 1);
+    assert!(text(app, &session).await.1.contains("Nobody answered in time"));
+    world.hears_nothing();
+
     let (_, session) = open("manage_user").await;
     assert_eq!(act(&session, "act=remove&pairing=1&otp=1&otp=2".to_owned()).await, 400);
     world.hears_nothing();
