@@ -558,6 +558,22 @@ async fn what_is_done_on_pages() {
     assert!(text(app, &session).await.1.contains("Nobody answered in time"));
     world.hears_nothing();
 
+    // Of two that load a page at once one asks in vain, and that is taken back.
+    let mut taken_back = false;
+    for _ in 0..4 {
+        let (_, session) = open("authenticate").await;
+        futures_util::join!(text(app, &session), text(app, &session));
+        let told = world.told();
+        let mut outcomes: Vec<_> = told.iter().map(|(_, fields)| fields["outcome"].as_str().unwrap()).collect();
+        outcomes.sort_unstable();
+        if outcomes != ["pending"] {
+            assert_eq!(outcomes, ["cancelled", "pending", "pending"]);
+            taken_back = true;
+            break;
+        }
+    }
+    assert!(taken_back, "there were no two at once");
+
     let (_, session) = open("manage_user").await;
     assert_eq!(act(&session, "act=remove&pairing=1&otp=1&otp=2".to_owned()).await, 400);
     world.hears_nothing();

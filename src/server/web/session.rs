@@ -148,6 +148,7 @@ impl Session {
         if server.decide(&id, "cancelled", false, "").await? {
             let mut audit = self.audit(Audit::of_request().by("site"));
             audit.approval = Some(id);
+            audit.pairing = Some(pairing.id().to_owned());
             audit.settle(Outcome::Cancelled);
         }
         let first = query("SELECT request_id FROM web_sessions WHERE token_digest = $1").bind(digest(&self.token));
