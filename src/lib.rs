@@ -6,6 +6,7 @@
 #[cfg(feature = "approvals")]
 pub mod approvals;
 mod attempt;
+mod audit;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod binding;

@@ -52,6 +52,18 @@ pub enum Factor {
     Other(&'static str),
 }
 
+impl Factor {
+    /// A name that stays, for who hears of it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::BackupCode => "backup_code",
+            Self::Push => "push",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 /// Why a verifier denies. The outside does not learn it: see [`RejectionKind`](crate::RejectionKind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

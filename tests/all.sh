@@ -43,9 +43,9 @@ export REQUIRE_TOOLS=1
 export PYOTP_PYTHON="$PWD/$python"
 cargo test --all-targets
 # The server's own tests once more, on the other database.
-TEST_DATABASE=postgres cargo test --test server_api --test server_web --test server_numbers
+TEST_DATABASE=postgres cargo test --test server_api --test server_audit --test server_web --test server_numbers
 # And with failures and spent codes in Redis.
-TEST_GUARD=redis cargo test --test server_api --test server_web --test server_numbers
+TEST_GUARD=redis cargo test --test server_api --test server_audit --test server_web --test server_numbers
 cargo test --doc
 # Debian has Valkey since 13, and in the backports of 12.
 if command -v valkey-server >/dev/null; then

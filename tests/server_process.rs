@@ -76,6 +76,7 @@ fn over_tls_and_with_probes() {
     };
     assert_eq!((curl("/healthz").as_str(), curl("/readyz").as_str()), ("alive", "ready"));
     assert!(curl("/v1/users").contains("\"error_code\":401"));
+    assert!(curl("/v1/web/session/s3cret").contains("This page is over"));
     let signed = command(&folder)
         .args(["sign", "GET", "users", "name=jdoe"])
         .env("TOOPHER_BASE_URL", format!("{url}/v1"))
@@ -86,6 +87,12 @@ fn over_tls_and_with_probes() {
     std::fs::write(folder.join("curl.conf"), signed.stdout).unwrap();
     assert_eq!(output("curl", &["-sS", "--cacert", &path("tls.pem"), "-K", &path("curl.conf")]), "[]");
     assert!(server.stop());
+    let log = server.whole_log();
+    assert!(
+        log.contains("tower_toopher::audit: decision about=\"call\" outcome=\"denied\" reason=\"unsigned\""),
+        "{log}"
+    );
+    assert!(log.contains("/v1/web/session/...") && !log.contains("s3cret"), "{log}");
     let (half, message) = run(&folder, &["serve", "--tls-cert", "tls.pem"]);
     assert!(!half && message.contains("--tls-key"), "{message}");
 }

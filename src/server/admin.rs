@@ -2,6 +2,7 @@
 
 use data_encoding::HEXLOWER;
 
+use super::audit::{Audit, Outcome};
 use super::error::ServerError;
 use super::{Server, new_id, place};
 use crate::oauth1::Credentials;
@@ -146,7 +147,9 @@ impl Server {
     pub async fn reset_user(&self, consumer_key: &str, name: &str) -> Result<bool, ServerError> {
         self.guard_is_settled().await?;
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
-        self.reset(&id).await?;
+        let mut audit = administered(consumer_key, name);
+        let reset = self.reset(&id, &mut audit).await;
+        audit.close(reset)?;
         Ok(true)
     }
 
@@ -158,7 +161,13 @@ impl Server {
     /// When the database fails.
     pub async fn enable_user(&self, consumer_key: &str, name: &str, enabled: bool) -> Result<bool, ServerError> {
         let Some(id) = self.user_id(consumer_key, name).await? else { return Ok(false) };
-        query("UPDATE users SET enabled = $1 WHERE id = $2").bind(enabled).bind(id).execute(&self.database).await?;
+        let mut audit = administered(consumer_key, name);
+        let set = query("UPDATE users SET enabled = $1 WHERE id = $2").bind(enabled).bind(id);
+        let set = set.execute(&self.database).await.map_err(ServerError::from);
+        if set.is_ok() {
+            audit.settle(Outcome::of_enabling(enabled));
+        }
+        audit.close(set)?;
         Ok(true)
     }
 
@@ -171,4 +180,9 @@ impl Server {
         .scalar(&self.database)
         .await
     }
+}
+
+/// The audit of what an administrator does with a user that there is.
+fn administered(consumer_key: &str, name: &str) -> Audit {
+    Audit::of_user().by("administrator").requester(consumer_key).user(name)
 }

@@ -1,7 +1,9 @@
 //! Asking a person: a request that waits for the phone, or that a rule of the phone answers.
 
+use super::audit::{Audit, Outcome};
 use super::error::ApiError;
 use super::{REQUEST_LIFETIME, Server, new_id, of_user};
+use crate::Factor;
 use crate::random::{self, NoRandomness};
 use crate::store::query;
 
@@ -64,7 +66,8 @@ impl Server {
         .await?;
         transaction.commit().await?;
         if made == 0 {
-            return Err(ApiError::too_many(Some(std::time::Duration::from_secs(REQUEST_LIFETIME))));
+            let wait = std::time::Duration::from_secs(REQUEST_LIFETIME);
+            return Err(ApiError::too_many(Some(wait)).because("asked_too_often"));
         }
         Ok(id)
     }
@@ -111,9 +114,13 @@ pub(super) struct Ask<'a> {
 
 impl Server {
     /// Makes a request that waits for the phone, or is answered by what was automated on it. Returns its id.
-    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<String, ApiError> {
+    pub(super) async fn ask(&self, ask: &Ask<'_>, audit: &mut Audit) -> Result<String, ApiError> {
+        audit.action = Some(ask.action.to_owned());
+        audit.terminal = Some(ask.terminal_name.to_owned());
+        audit.pairing = Some(ask.pairing.to_owned());
         self.refuse_if_locked(ask.user).await?;
-        let terminal = self.terminal_of(ask.user, ask.terminal_name, ask.discriminator).await?;
+        let (terminal, name) = self.terminal_of(ask.user, ask.terminal_name, ask.discriminator).await?;
+        audit.terminal = Some(name);
         let action = self.action_named(ask.requester, ask.action).await?;
         let mut new = New {
             user: ask.user,
@@ -134,10 +141,16 @@ impl Server {
             && let Some(allow) = self.automation(ask.pairing, &terminal, &action).await?
         {
             (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
-            return self.new_request(new).await;
+            let id = self.new_request(new).await?;
+            audit.by = Some("rule");
+            audit.approval = Some(id.clone());
+            audit.settle(if allow { Outcome::Granted(Factor::Push.name()) } else { Outcome::Denied("refused") });
+            return Ok(id);
         }
         new.number = ask.number_matching.then(number).transpose()?;
         let id = self.new_request(new).await?;
+        audit.approval = Some(id.clone());
+        audit.settle(Outcome::Pending);
         self.notify(ask.device).await;
         Ok(id)
     }

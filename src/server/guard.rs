@@ -1,5 +1,6 @@
 //! One-time passwords: the crate's own verifier over this database.
 
+use super::audit::{Audit, Outcome};
 use super::error::ApiError;
 use super::{Server, place};
 use crate::store::{Admission, Database, query};
@@ -28,7 +29,7 @@ impl Pairings for BackupCodes {
 
 /// What an OTP on a call was.
 pub(super) enum OtpCheck {
-    Right,
+    Right(Factor),
     /// With a sentence for the person who typed it.
     Wrong(&'static str),
 }
@@ -38,21 +39,34 @@ impl Server {
     ///
     /// Callers send numbers, so zeros may be missing in front. They are put back before anything is compared or
     /// recorded: both spellings are the same code.
-    pub(super) async fn check_otp(&self, user: &str, pairing: Option<&str>, otp: &str) -> Result<OtpCheck, ApiError> {
+    ///
+    /// What it is not good for is certain then; what it opens is not before that is in the database.
+    pub(super) async fn check_otp(
+        &self,
+        user: &str,
+        pairing: Option<&str>,
+        otp: &str,
+        audit: &mut Audit,
+    ) -> Result<OtpCheck, ApiError> {
         let typed = otp.trim();
         let padded =
             if typed.len() < 6 && !typed.is_empty() && typed.bytes().all(|b| b.is_ascii_digit()) { 6 } else { 0 };
         let Ok(otp) = format!("{typed:0>padded$}").parse::<Otp>() else {
+            audit.settle(Outcome::Denied("malformed_otp"));
             return Ok(OtpCheck::Wrong("That is no one-time password."));
         };
         let pairings = self.enabled_pairings(user, pairing).await?;
         let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
-        match self.verifier.verify_otp(&user, &pairings, &otp).await? {
-            Verdict::Granted(Factor::Totp | Factor::BackupCode) => Ok(OtpCheck::Right),
-            Verdict::Denied(DenyReason::Throttled { retry_after }) => Err(ApiError::too_many(Some(retry_after))),
-            Verdict::Denied(DenyReason::LockedOut) => Err(ApiError::too_many(None)),
-            _ => Ok(OtpCheck::Wrong("Invalid OTP")),
-        }
+        let reason = match self.verifier.verify_otp(&user, &pairings, &otp).await? {
+            Verdict::Granted(factor @ (Factor::Totp | Factor::BackupCode)) => return Ok(OtpCheck::Right(factor)),
+            Verdict::Denied(DenyReason::Throttled { retry_after }) => return Err(ApiError::throttled(retry_after)),
+            Verdict::Denied(DenyReason::LockedOut) => return Err(ApiError::locked_out()),
+            Verdict::Denied(DenyReason::ReplayedOtp) => "replayed_otp",
+            Verdict::Denied(DenyReason::NotEnrolled) => "not_enrolled",
+            _ => "wrong_otp",
+        };
+        audit.settle(Outcome::Denied(reason));
+        Ok(OtpCheck::Wrong("Invalid OTP"))
     }
 
     /// Refuses every other way in while the user's one-time passwords are: a lock that is on one door only is none.
@@ -60,10 +74,10 @@ impl Server {
         let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
         let now = std::time::Duration::from_secs(self.now()?);
         let peeked = self.guard.peek(&user, &self.throttle, now).await;
-        match peeked.map_err(|error| ApiError::internal(&error))? {
+        match peeked.map_err(|error| ApiError::store(&error))? {
             Admission::Admitted => Ok(()),
-            Admission::Throttled { retry_after } => Err(ApiError::too_many(Some(retry_after))),
-            Admission::LockedOut => Err(ApiError::too_many(None)),
+            Admission::Throttled { retry_after } => Err(ApiError::throttled(retry_after)),
+            Admission::LockedOut => Err(ApiError::locked_out()),
         }
     }
 

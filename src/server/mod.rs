@@ -23,10 +23,13 @@
 //! - Requesters never see each other's users, pairings, terminals or requests: what is another's does not exist.
 //! - One-time passwords are checked by [`TotpVerifier`]: spent once, counted before they are verified.
 //! - A decision is one statement of the database that finds the request still waiting; the first one stands.
+//! - Each decision is told once, and without a secret: an event of `tracing` of the target `tower_toopher::audit`. The page
+//!   `docs/observing.md` lists the names, which stay.
 //! - Consumer secrets and the secrets of pairings stand in the database under a [`SealingKey`].
 
 mod admin;
 mod ask;
+mod audit;
 mod error;
 mod guard;
 mod guard_place;

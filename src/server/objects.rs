@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
+use super::audit::Audit;
+
 /// A user, read by [`USER_COLUMNS`].
 #[derive(FromRow)]
 pub(super) struct User {
@@ -54,6 +56,13 @@ pub(super) const PAIRING_COLUMNS: &str = "p.id AS pairing_id, p.device_id, p.sta
 impl PairingRow {
     pub(super) fn id(&self) -> &str {
         &self.pairing_id
+    }
+
+    /// Begins the audit of something that is decided about it.
+    pub(super) fn audit(&self) -> Audit {
+        let mut audit = Audit::of_pairing().user(self.user.name());
+        audit.pairing = Some(self.pairing_id.clone());
+        audit
     }
 
     pub(super) fn json(&self) -> Value {
@@ -129,17 +138,40 @@ pub(super) struct RequestRow {
     pub(super) terminal: TerminalRow,
 }
 
+macro_rules! unanswered {
+    () => {
+        "The request was not answered in time."
+    };
+}
+
+/// The reason of a request that has waited too long, and that the [sweep](super::Server::sweep) has denied since.
+pub(super) const UNANSWERED: &str = unanswered!();
+
 /// Takes the time as `$1`.
-pub(super) const REQUEST_COLUMNS: &str = "r.id AS request_id,
+pub(super) const REQUEST_COLUMNS: &str = concat!(
+    "r.id AS request_id,
     CASE WHEN r.state = 'pending' AND r.expires <= $1 THEN 'denied' ELSE r.state END AS request_state,
-    CASE WHEN r.state = 'pending' AND r.expires <= $1 THEN 'The request was not answered in time.' ELSE r.reason END
-        AS reason,
-    r.state = 'pending' AND r.expires <= $1 AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
+    CASE WHEN r.state = 'pending' AND r.expires <= $1 THEN '",
+    unanswered!(),
+    "' ELSE r.reason END AS reason,
+    (r.state = 'pending' AND r.expires <= $1) OR (r.state = 'denied' AND r.reason = '",
+    unanswered!(),
+    "') AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
     r.number,
     r.created AS request_created, r.modified AS request_modified, r.expires AS request_expires, r.pairing_id AS request_pairing_id,
-    a.id AS action_id, a.name AS action_name";
+    a.id AS action_id, a.name AS action_name"
+);
 
 impl RequestRow {
+    /// Says whom and what a decision is about.
+    pub(super) fn note(&self, audit: &mut Audit) {
+        audit.approval = Some(self.request_id.clone());
+        audit.pairing.clone_from(&self.request_pairing_id);
+        audit.user = Some(self.terminal.user.user_name.clone());
+        audit.action = Some(self.action_name.clone());
+        audit.terminal = Some(self.terminal.terminal_name.clone());
+    }
+
     /// What the site shows and the phone asks for, while it waits. For the requester alone.
     pub(super) fn number(&self) -> Option<&str> {
         self.number.as_deref().filter(|_| self.request_state == "pending")

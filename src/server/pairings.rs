@@ -8,6 +8,7 @@ use http::header;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::audit::{Audit, Outcome};
 use super::error::ApiError;
 use super::id::Id;
 use super::message::Message;
@@ -59,6 +60,18 @@ impl Server {
             None => Ok(None),
             Some(device) => self.new_pairing(user, Some(&device), None, from_page).await.map(Some),
         }
+    }
+
+    /// Ends a pairing, and has its device look, if it has one.
+    pub(super) async fn unpair(&self, id: &str, device: Option<&str>, audit: &mut Audit) -> Result<(), ApiError> {
+        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
+            .bind(self.now_i64()?)
+            .bind(id)
+            .execute(&self.database)
+            .await?;
+        audit.settle(Outcome::Unpaired);
+        self.notify(device).await;
+        Ok(())
     }
 
     async fn answer_pairing(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
@@ -138,19 +151,27 @@ pub(super) async fn upgrade(State(server): State<Server>, call: Signed) -> Resul
         Err(_) => Secret::from_base32(text),
     };
     let secret = secret.map_err(|_| ApiError::bad_request("The secret is not 128 bits or more in hex or base32."))?;
-    let user = server.named_user(&call).await?;
-    let (id, now) = (new_id(), server.now_i64()?);
-    query(
-        "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
-         VALUES ($1, $2, 'enabled', $3, $4, $4)",
-    )
-    .bind(&id)
-    .bind(&user.user_id)
-    .bind(server.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
-    .bind(now)
-    .execute(&server.database)
-    .await?;
-    server.answer_pairing(&call.requester_id, &id).await
+    let mut audit = call.audit(Audit::of_pairing().by("site"));
+    let paired = async {
+        let user = server.named_user(&call).await?;
+        audit.user = Some(user.name().to_owned());
+        let (id, now) = (new_id(), server.now_i64()?);
+        query(
+            "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
+             VALUES ($1, $2, 'enabled', $3, $4, $4)",
+        )
+        .bind(&id)
+        .bind(&user.user_id)
+        .bind(server.seal().seal(&place::pairing_secret(&id), secret.as_bytes())?)
+        .bind(now)
+        .execute(&server.database)
+        .await?;
+        audit.pairing = Some(id.clone());
+        audit.settle(Outcome::Paired);
+        server.answer_pairing(&call.requester_id, &id).await
+    };
+    let paired = paired.await;
+    audit.close(paired)
 }
 
 /// The QR code: the address of the phone's page, with the claim in its fragment, which no server's log sees.
@@ -178,12 +199,9 @@ pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signe
 pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
     let pairing = server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
     if call.params.flag(&["deactivated"])? == Some(true) {
-        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
-            .bind(server.now_i64()?)
-            .bind(&id)
-            .execute(&server.database)
-            .await?;
-        server.notify(pairing.device_id.as_deref()).await;
+        let mut audit = call.audit(pairing.audit().by("site"));
+        let unpaired = server.unpair(&id, pairing.device_id.as_deref(), &mut audit).await;
+        audit.close(unpaired)?;
     }
     server.answer_pairing(&call.requester_id, &id).await
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::ask::{Ask, New};
+use super::audit::{Audit, Outcome};
 use super::error::ApiError;
 use super::guard::OtpCheck;
 use super::id::Id;
@@ -46,10 +47,30 @@ impl Server {
         Ok(decided.execute(&self.database).await? > 0)
     }
 
+    /// Has an OTP answer a request that waits. A wrong one leaves it waiting: the phone, or another OTP, can still
+    /// answer.
+    pub(super) async fn answer_by_otp(
+        &self,
+        request: &RequestRow,
+        otp: &str,
+        audit: &mut Audit,
+    ) -> Result<OtpCheck, ApiError> {
+        let pairing = request.request_pairing_id.as_deref();
+        let check = self.check_otp(request.terminal.user_id(), pairing, otp, audit).await?;
+        if let OtpCheck::Right(factor) = check {
+            let first = self.decide(&request.request_id, "granted", true, "").await?;
+            audit.settle(if first { Outcome::Granted(factor.name()) } else { Outcome::Denied("not_waiting") });
+            self.notify_pairing(pairing).await?;
+        }
+        Ok(check)
+    }
+
     /// The pairing that a call is about: named by its id, or the user's.
-    async fn subject(&self, call: &Signed) -> Result<Subject, ApiError> {
+    async fn subject(&self, call: &Signed, audit: &mut Audit) -> Result<Subject, ApiError> {
         if let Some(id) = call.params.get(&["pairing_id"])? {
             let pairing = self.pairing(&call.requester_id, id).await?.ok_or(ApiError::NO_PAIRING)?;
+            audit.user = Some(pairing.user.name().to_owned());
+            audit.pairing = Some(id.to_owned());
             // Two names for whom it is about must agree: the site may go by either.
             if call.params.get(&["user_name"])?.is_some_and(|name| name != pairing.user.name()) {
                 return Err(ApiError::bad_request("The pairing is not that user's."));
@@ -70,6 +91,7 @@ impl Server {
         }
         let name = call.params.require(&["user_name"])?;
         let user = self.user_named(&call.requester_id, name).await?;
+        audit.user = Some(user.name().to_owned());
         if !user.user_enabled {
             return Err(ApiError::USER_DISABLED);
         }
@@ -88,7 +110,7 @@ impl Server {
         match enabled {
             Some((pairing, device)) => Ok(Subject { user: user.user_id, named: true, pairing, device }),
             None if deactivated => Err(ApiError::DEACTIVATED),
-            None => Err(ApiError::NO_USER),
+            None => Err(ApiError::NO_USER.because("not_enrolled")),
         }
     }
 }
@@ -104,8 +126,14 @@ struct Subject {
 }
 
 pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
+    let mut audit = call.audit(Audit::of_request());
+    let answer = begin(&server, &call, &mut audit).await;
+    audit.close(answer)
+}
+
+async fn begin(server: &Server, call: &Signed, audit: &mut Audit) -> Result<Json<Value>, ApiError> {
     let params = &call.params;
-    let subject = server.subject(&call).await?;
+    let subject = server.subject(call, audit).await?;
     let user = subject.user.as_str();
     let otp = params.get(&["otp"])?;
     let named = match params.get(&["terminal_id"])? {
@@ -128,11 +156,15 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
     if let Some(otp) = otp {
         // Where a user was named, any phone of theirs will do.
         let pairing = (!subject.named).then_some(subject.pairing.as_str());
-        let (state, totp_valid, reason) = match server.check_otp(user, pairing, otp).await? {
-            OtpCheck::Right => ("granted", true, ""),
-            OtpCheck::Wrong(reason) => ("denied", false, reason),
+        audit.by = Some("otp");
+        audit.action = Some(action.to_owned());
+        audit.terminal = Some(name.to_owned());
+        let (state, factor, reason) = match server.check_otp(user, pairing, otp, audit).await? {
+            OtpCheck::Right(factor) => ("granted", Some(factor), ""),
+            OtpCheck::Wrong(reason) => ("denied", None, reason),
         };
-        let terminal = server.terminal_of(user, name, discriminator).await?;
+        let (terminal, name) = server.terminal_of(user, name, discriminator).await?;
+        audit.terminal = Some(name);
         let action = server.action_named(&call.requester_id, action).await?;
         let new = New {
             user,
@@ -142,13 +174,17 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
             action: &action,
             state,
             automated: false,
-            totp_valid,
+            totp_valid: factor.is_some(),
             reason,
             automation_allowed,
             challenge_required,
             number: None,
         };
         let id = server.new_request(new).await?;
+        audit.approval = Some(id.clone());
+        if let Some(factor) = factor {
+            audit.settle(Outcome::Granted(factor.name()));
+        }
         return server.answer_request(&call.requester_id, &id).await;
     }
 
@@ -164,7 +200,7 @@ pub(super) async fn initiate(State(server): State<Server>, call: Signed) -> Resu
         challenge_required,
         number_matching,
     };
-    let id = server.ask(&ask).await?;
+    let id = server.ask(&ask, audit).await?;
     server.answer_request(&call.requester_id, &id).await
 }
 
@@ -172,33 +208,40 @@ pub(super) async fn status(State(server): State<Server>, Id(id): Id, call: Signe
     server.answer_request(&call.requester_id, &id).await
 }
 
-/// Answers a request that waits by an OTP. A wrong one leaves it waiting: the phone, or another OTP, can still answer.
 pub(super) async fn otp_auth(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
-    let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NOT_FOUND)?;
-    let otp = call.params.require(&["otp"])?;
-    // What is decided is not asked again, and no code is spent on it.
-    if request.request_state != "pending" {
-        return Ok(Json(request.json()));
-    }
-    let pairing = request.request_pairing_id.as_deref();
-    match server.check_otp(request.terminal.user_id(), pairing, otp).await? {
-        OtpCheck::Right => {
-            server.decide(&id, "granted", true, "").await?;
-            server.notify_pairing(pairing).await?;
-            server.answer_request(&call.requester_id, &id).await
+    let mut audit = call.audit(Audit::of_request().by("otp"));
+    let answer = async {
+        let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
+        request.note(&mut audit);
+        let otp = call.params.require(&["otp"])?;
+        // What is decided is not asked again, and no code is spent on it.
+        if request.request_state != "pending" {
+            audit.settle(Outcome::Nothing);
+            return Ok(Json(request.json()));
         }
-        OtpCheck::Wrong(reason) => {
-            let mut answer = server.answer_request(&call.requester_id, &id).await?;
+        let check = server.answer_by_otp(&request, otp, &mut audit).await?;
+        let mut answer = server.answer_request(&call.requester_id, &id).await?;
+        if let OtpCheck::Wrong(reason) = check {
             answer["reason"] = reason.into();
-            Ok(answer)
         }
-    }
+        Ok(answer)
+    };
+    let answer = answer.await;
+    audit.close(answer)
 }
 
 pub(super) async fn cancel(State(server): State<Server>, Id(id): Id, call: Signed) -> Result<Json<Value>, ApiError> {
-    let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NOT_FOUND)?;
-    if server.decide(&id, "cancelled", false, "The request was cancelled.").await? {
-        server.notify_pairing(request.request_pairing_id.as_deref()).await?;
-    }
-    server.answer_request(&call.requester_id, &id).await
+    let mut audit = call.audit(Audit::of_request().by("site"));
+    let answer = async {
+        let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
+        request.note(&mut audit);
+        let first = server.decide(&id, "cancelled", false, "The request was cancelled.").await?;
+        audit.settle(if first { Outcome::Cancelled } else { Outcome::Nothing });
+        if first {
+            server.notify_pairing(request.request_pairing_id.as_deref()).await?;
+        }
+        server.answer_request(&call.requester_id, &id).await
+    };
+    let answer = answer.await;
+    audit.close(answer)
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::Server;
+use super::audit::{Audit, Outcome};
 use super::error::ApiError;
 use super::id::Id;
 use super::message::Message;
@@ -108,38 +109,54 @@ pub(super) async fn submit(
     request: axum::extract::Request,
 ) -> Result<Response, ApiError> {
     let body = read(request.into_body(), MAX_FORM).await?;
-    let params = Params::read("", &body);
-    let token = params.get(&["reset_authorization"])?.unwrap_or_default();
-    let Some(question) = server.reset_question(&id, token).await? else {
-        return Ok(html(StatusCode::NOT_FOUND, GONE));
-    };
-    // Counted before it is looked at, in one statement.
-    let counted = query(
-        "UPDATE pairings SET reset_tries_left = reset_tries_left - 1
-         WHERE id = $1 AND reset_digest = $2 AND reset_tries_left > 0 RETURNING reset_answer_digest",
-    )
-    .bind(&id)
-    .bind(digest(token))
-    .scalar::<Option<Vec<u8>>>(&server.database)
-    .await?;
-    let Some(counted) = counted else { return Ok(html(StatusCode::NOT_FOUND, GONE)) };
-    if let Some(expected) = counted {
-        let given = server.answer_digest(&id, params.get(&["answer"])?.unwrap_or_default());
-        if !bool::from(given.ct_eq(&expected)) {
-            return Ok(html(StatusCode::FORBIDDEN, &form(token, question.as_deref(), "That is not the answer.")));
+    let mut audit = Audit::of_pairing().by("reset_link");
+    let page = server.follow_reset_link(&id, &Params::read("", &body), &mut audit).await;
+    audit.close(page)
+}
+
+impl Server {
+    async fn follow_reset_link(&self, id: &str, params: &Params, audit: &mut Audit) -> Result<Response, ApiError> {
+        let token = params.get(&["reset_authorization"])?.unwrap_or_default();
+        let mut gone = || {
+            audit.settle(Outcome::Denied("unknown_link"));
+            Ok(html(StatusCode::NOT_FOUND, GONE))
+        };
+        let Some(question) = self.reset_question(id, token).await? else { return gone() };
+        // Counted before it is looked at, in one statement.
+        let counted = query(
+            "UPDATE pairings SET reset_tries_left = reset_tries_left - 1
+             WHERE id = $1 AND reset_digest = $2 AND reset_tries_left > 0 RETURNING reset_answer_digest",
+        )
+        .bind(id)
+        .bind(digest(token))
+        .scalar::<Option<Vec<u8>>>(&self.database)
+        .await?;
+        let Some(counted) = counted else { return gone() };
+        self.note_pairing(id, None, audit).await?;
+        if let Some(expected) = counted {
+            let given = self.answer_digest(id, params.get(&["answer"])?.unwrap_or_default());
+            if !bool::from(given.ct_eq(&expected)) {
+                audit.settle(Outcome::Denied("wrong_answer"));
+                return Ok(html(StatusCode::FORBIDDEN, &form(token, question.as_deref(), "That is not the answer.")));
+            }
         }
+        let device: Option<Option<String>> = query(
+            "UPDATE pairings SET state = 'deactivated', modified = $1, reset_digest = NULL
+             WHERE id = $2 AND reset_digest = $3 RETURNING device_id",
+        )
+        .bind(self.now_i64()?)
+        .bind(id)
+        .bind(digest(token))
+        .scalar(&self.database)
+        .await?;
+        // Of two that follow it at once, one has ended the pairing.
+        audit.settle(if device.is_some() { Outcome::Unpaired } else { Outcome::Nothing });
+        self.notify(device.flatten().as_deref()).await;
+        Ok(html(
+            StatusCode::OK,
+            "<p>The phone can no longer be used. Pair a new one the next time that you log in.</p>",
+        ))
     }
-    let device: Option<Option<String>> = query(
-        "UPDATE pairings SET state = 'deactivated', modified = $1, reset_digest = NULL
-         WHERE id = $2 AND reset_digest = $3 RETURNING device_id",
-    )
-    .bind(server.now_i64()?)
-    .bind(&id)
-    .bind(digest(token))
-    .scalar(&server.database)
-    .await?;
-    server.notify(device.flatten().as_deref()).await;
-    Ok(html(StatusCode::OK, "<p>The phone can no longer be used. Pair a new one the next time that you log in.</p>"))
 }
 
 const GONE: &str = "<p>This link does not work any more. Ask for a new one.</p>";

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use http::header;
 
 use super::Server;
+use super::audit::Audit;
 use super::error::ApiError;
 use super::params::Params;
 use crate::media;
@@ -19,6 +20,7 @@ const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 /// A call whose signature is right, whose time is near, and whose nonce is new.
 pub(super) struct Signed {
     pub(super) requester_id: String,
+    pub(super) consumer_key: String,
     pub(super) params: Params,
 }
 
@@ -26,6 +28,19 @@ impl FromRequest<Server> for Signed {
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, server: &Server) -> Result<Self, ApiError> {
+        let mut audit = Audit::of_call();
+        let call = Self::checked(request, server, &mut audit).await;
+        audit.close(call)
+    }
+}
+
+impl Signed {
+    /// Begins the audit of something that this site decides, or asks for.
+    pub(super) fn audit(&self, audit: Audit) -> Audit {
+        audit.requester(&self.consumer_key)
+    }
+
+    async fn checked(request: Request<Body>, server: &Server, audit: &mut Audit) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let is_form = media::is_form(&parts.headers).map_err(|_| ApiError::NO_FORM)?;
         let body = read(body, MAX_FORM).await?;
@@ -36,10 +51,9 @@ impl FromRequest<Server> for Signed {
         let query = parts.uri.query().unwrap_or_default();
         let base = server.shared.public.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
         let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
-        let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))
-            .map_err(|_| ApiError::UNSIGNED)?;
-        let requester_id = server.check(&signed).await?;
-        Ok(Self { requester_id, params: Params::read(query, &body) })
+        let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))?;
+        let requester_id = server.check(&signed, audit).await?;
+        Ok(Self { requester_id, consumer_key: signed.consumer_key().to_owned(), params: Params::read(query, &body) })
     }
 }
 
@@ -56,7 +70,7 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiEr
 
 impl Server {
     /// Checks signature, time and nonce, in this order: only who can sign can use a nonce up.
-    pub(super) async fn check(&self, signed: &OauthRequest) -> Result<String, ApiError> {
+    pub(super) async fn check(&self, signed: &OauthRequest, audit: &mut Audit) -> Result<String, ApiError> {
         let key = signed.consumer_key();
         let consumer = query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = $1 AND NOT revoked");
         // One with a NUL is nobody's, and not every database can be asked for it.
@@ -64,14 +78,19 @@ impl Server {
         let Some(consumer) = consumer else {
             // As long as a known one takes.
             std::hint::black_box(signed.is_signed_with("a secret of nobody, as long as any"));
-            return Err(ApiError::UNSIGNED);
+            return Err(ApiError::UNSIGNED.because("unknown_requester"));
         };
+        audit.requester = Some(key.to_owned());
         let id: String = consumer.get("id")?;
         let secret = self.open_consumer_secret(&id, &consumer.get::<Vec<u8>>("sealed_secret")?)?;
         let now = self.now()?;
-        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| ApiError::UNSIGNED)?;
-        if !signed.is_signed_with(&secret) || signed.timestamp().abs_diff(now) > self.clock_window() {
-            return Err(ApiError::UNSIGNED);
+        if !signed.is_signed_with(&secret) {
+            return Err(ApiError::UNSIGNED.because("wrong_signature"));
+        }
+        const WRONG_TIME: ApiError = ApiError::UNSIGNED.because("wrong_time");
+        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| WRONG_TIME)?;
+        if signed.timestamp().abs_diff(now) > self.clock_window() {
+            return Err(WRONG_TIME);
         }
         let new = query(
             "INSERT INTO nonces (consumer_key, timestamp, nonce) VALUES ($1, $2, $3)
@@ -85,6 +104,6 @@ impl Server {
         // Only then, since one that has just been forgotten looks new.
         let forgotten: Option<i64> = query("SELECT before FROM nonces_forgotten").scalar(&self.database).await?;
         let remembered = forgotten.is_some_and(|before| timestamp >= before);
-        if new == 0 || !remembered { Err(ApiError::UNSIGNED) } else { Ok(id) }
+        if new == 0 || !remembered { Err(ApiError::UNSIGNED.because("replayed_nonce")) } else { Ok(id) }
     }
 }

@@ -23,9 +23,14 @@ impl Server {
         Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
-    /// The id of the user's terminal with this discriminator, or with this name where there is no discriminator. It is
+    /// The id and the name of the user's terminal with this discriminator, or with this name where there is no discriminator. It is
     /// made if there is none, and takes the name if it has another.
-    pub(super) async fn terminal_of(&self, user: &str, name: &str, discriminator: &str) -> Result<String, ApiError> {
+    pub(super) async fn terminal_of(
+        &self,
+        user: &str,
+        name: &str,
+        discriminator: &str,
+    ) -> Result<(String, String), ApiError> {
         let target = if discriminator.is_empty() {
             "(user_id, name) WHERE discriminator = ''"
         } else {
@@ -36,10 +41,10 @@ impl Server {
              ON CONFLICT {target} DO UPDATE SET
                 name = CASE WHEN excluded.name = '' THEN terminals.name ELSE excluded.name END,
                 modified = excluded.modified
-             RETURNING id"
+             RETURNING id, name"
         );
         let id = query(text).bind(new_id()).bind(user).bind(name).bind(discriminator);
-        id.bind(self.now_i64()?).scalar(&self.database).await?.ok_or(ApiError::NO_TERMINAL)
+        id.bind(self.now_i64()?).one(&self.database).await?.ok_or(ApiError::NO_TERMINAL)
     }
 
     /// The name and the discriminator of the user's terminal with this id.
@@ -63,7 +68,7 @@ pub(super) async fn create(State(server): State<Server>, call: Signed) -> Result
     let name = call.params.require(&["name", "terminal_name"])?;
     let discriminator = call.params.get(DISCRIMINATOR)?.unwrap_or_default();
     let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
-    let id = server.terminal_of(&user.user_id, name, discriminator).await?;
+    let (id, _) = server.terminal_of(&user.user_id, name, discriminator).await?;
     Ok(Json(server.terminal(&call.requester_id, &id).await?.ok_or(ApiError::NO_TERMINAL)?.json()))
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::audit::{Audit, Outcome};
 use super::error::{ApiError, ServerError};
 use super::id::Id;
 use super::objects::{USER_COLUMNS, User};
@@ -63,7 +64,7 @@ impl Server {
 
     /// Ends all pairings of a user, and the printed codes, which are of the same time and may be with the same thief.
     /// Nothing is left to guess then, and the next pairing must be able to log in: the failures are forgotten.
-    pub(super) async fn reset(&self, user: &str) -> Result<(), ServerError> {
+    pub(super) async fn reset(&self, user: &str, audit: &mut Audit) -> Result<(), ServerError> {
         let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
         let mut transaction = self.database.begin(&of_user(user)).await?;
         let devices = query(
@@ -79,6 +80,10 @@ impl Server {
         // Only then: before, it would give whoever guesses more tries. Where it fails the user has nothing left to log in
         // with, and the whole of it can be done again.
         let unlocked = self.verifier.unlock(&UserId::new(user)?).await;
+        audit.settle(match unlocked {
+            Ok(()) => Outcome::Reset,
+            Err(_) => Outcome::Unavailable(Some("not_unlocked")),
+        });
         for device in &devices {
             let device: Option<String> = device.get("device_id")?;
             self.notify(device.as_deref()).await;
@@ -115,26 +120,38 @@ pub(super) async fn update(State(server): State<Server>, Id(id): Id, call: Signe
         }
         (enabled, disabled) => enabled.or(disabled.map(|disabled| !disabled)),
     };
-    query("UPDATE users SET enabled = coalesce($1, enabled), modified = $2 WHERE requester_id = $3 AND id = $4")
-        .bind(enabled)
-        .bind(server.now_i64()?)
-        .bind(&call.requester_id)
-        .bind(&id)
-        .execute(&server.database)
-        .await?;
-    Ok(Json(server.user(&call.requester_id, &id).await?.ok_or(ApiError::NO_USER)?.json()))
+    let mut audit = call.audit(Audit::of_user().by("site"));
+    let updated = async {
+        let updated = query(
+            "UPDATE users SET enabled = coalesce($1, enabled), modified = $2 WHERE requester_id = $3 AND id = $4
+             RETURNING name",
+        );
+        let updated = updated.bind(enabled).bind(server.now_i64()?).bind(&call.requester_id).bind(&id);
+        audit.user = Some(updated.scalar(&server.database).await?.ok_or(ApiError::NO_USER)?);
+        audit.settle(enabled.map_or(Outcome::Nothing, Outcome::of_enabling));
+        Ok(Json(server.user(&call.requester_id, &id).await?.ok_or(ApiError::NO_USER)?.json()))
+    };
+    let updated = updated.await;
+    audit.close(updated)
 }
 
 /// Deactivates all pairings, so that the user must pair again.
 pub(super) async fn reset(State(server): State<Server>, call: Signed) -> Result<Json<Value>, ApiError> {
     let name = call.params.require(NAME)?;
-    let id: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
-        .bind(&call.requester_id)
-        .bind(name)
-        .scalar(&server.database)
-        .await?;
-    server.reset(&id.ok_or(ApiError::NO_USER)?).await.map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(json!({})))
+    let mut audit = call.audit(Audit::of_user().by("site"));
+    let reset = async {
+        let id: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
+            .bind(&call.requester_id)
+            .bind(name)
+            .scalar(&server.database)
+            .await?;
+        let id = id.ok_or(ApiError::NO_USER)?;
+        audit.user = Some(name.to_owned());
+        server.reset(&id, &mut audit).await.map_err(|error| ApiError::internal(&error))?;
+        Ok(Json(json!({})))
+    };
+    let reset = reset.await;
+    audit.close(reset)
 }
 
 /// Makes ten new printed codes, in place of all before.
@@ -144,28 +161,44 @@ pub(super) async fn activate_next_otp_list(
 ) -> Result<Json<Value>, ApiError> {
     let name = call.params.require(&["user_name"])?;
     let create = call.params.flag(&["create_user_if_needed"])?.unwrap_or(false);
-    let known: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
-        .bind(&call.requester_id)
-        .bind(name)
-        .scalar(&server.database)
-        .await?;
-    let id = match known {
-        Some(id) => id,
-        None if create => server.user_named(&call.requester_id, name).await?.user_id,
-        None => return Err(ApiError::NO_USER),
-    };
-    let codes = BackupCode::generate()?;
-    let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
-    let mut transaction = server.database.begin(&of_user(&id)).await?;
-    query("DELETE FROM backup_codes WHERE user_id = $1").bind(&id).execute(&mut transaction).await?;
-    for code in &codes {
-        query("INSERT INTO backup_codes (user_id, digest) VALUES ($1, $2)")
-            .bind(&id)
-            .bind(&code.digest(&user).as_bytes()[..])
-            .execute(&mut transaction)
+    let mut audit = call.audit(Audit::of_user().by("site"));
+    let codes = server.new_backup_codes(&call, name, create, &mut audit).await;
+    audit.close(codes)
+}
+
+impl Server {
+    async fn new_backup_codes(
+        &self,
+        call: &Signed,
+        name: &str,
+        create: bool,
+        audit: &mut Audit,
+    ) -> Result<Json<Value>, ApiError> {
+        let known: Option<String> = query("SELECT id FROM users WHERE requester_id = $1 AND name = $2")
+            .bind(&call.requester_id)
+            .bind(name)
+            .scalar(&self.database)
             .await?;
+        let id = match known {
+            Some(id) => id,
+            None if create => self.user_named(&call.requester_id, name).await?.user_id,
+            None => return Err(ApiError::NO_USER),
+        };
+        audit.user = Some(name.to_owned());
+        let codes = BackupCode::generate()?;
+        let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
+        let mut transaction = self.database.begin(&of_user(&id)).await?;
+        query("DELETE FROM backup_codes WHERE user_id = $1").bind(&id).execute(&mut transaction).await?;
+        for code in &codes {
+            query("INSERT INTO backup_codes (user_id, digest) VALUES ($1, $2)")
+                .bind(&id)
+                .bind(&code.digest(&user).as_bytes()[..])
+                .execute(&mut transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        audit.settle(Outcome::NewBackupCodes);
+        let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+        Ok(Json(json!({ "otp_list": codes })))
     }
-    transaction.commit().await?;
-    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
-    Ok(Json(json!({ "otp_list": codes })))
 }

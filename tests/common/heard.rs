@@ -53,17 +53,22 @@ pub struct Heard {
     pub metrics: BTreeMap<String, u64>,
 }
 
-pub fn listen<T>(during: impl FnOnce() -> T) -> (T, Heard) {
-    let lines = Lines::default();
+/// Writes all that there is, as JSON.
+pub fn subscriber(lines: &Lines) -> impl tracing::Subscriber + Send + Sync + 'static {
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
+    tracing_subscriber::fmt()
         .json()
         .with_max_level(tracing::Level::TRACE)
         // Without times, whose digits may be anything.
         .without_time()
         .with_span_events(FmtSpan::NEW | FmtSpan::ENTER | FmtSpan::EXIT)
         .with_writer(move || writer.clone())
-        .finish();
+        .finish()
+}
+
+pub fn listen<T>(during: impl FnOnce() -> T) -> (T, Heard) {
+    let lines = Lines::default();
+    let subscriber = subscriber(&lines);
     let recorder = DebuggingRecorder::new();
     let value = {
         let _recording: LocalRecorderGuard<'_> = metrics::set_default_local_recorder(&recorder);

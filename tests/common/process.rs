@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 
 use super::output;
 
@@ -47,6 +48,7 @@ pub struct Running {
     pub process: Child,
     pub address: String,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -80,12 +82,18 @@ impl Running {
         }
         // What is logged later must not fill the pipe.
         let saying = said.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 saying.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        Self { process, address, log: said }
+        Self { process, address, log: said, reader: Some(reader) }
+    }
+
+    /// What it has logged until its end, which must have come.
+    pub fn whole_log(&mut self) -> String {
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
     }
 
     /// What it has logged.

@@ -116,7 +116,7 @@ impl Site {
 
 pub struct Phone {
     app: Router,
-    token: String,
+    pub token: String,
     pub secret: Option<String>,
 }
 

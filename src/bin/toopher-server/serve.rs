@@ -132,7 +132,8 @@ async fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, Failure> {
     config.map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()).into())
 }
 
-/// The API, the probes, and a line in the log for each call: its path, but no query, no header and no body.
+/// The API, the probes, and a line in the log for each call: its path, but no query, no header and no body. What was
+/// decided is told by the server itself.
 fn app(server: Server) -> Router {
     let ready = server.clone();
     let readyz = move || {
@@ -151,11 +152,19 @@ fn app(server: Server) -> Router {
 }
 
 async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), without_token(request.uri().path()));
     let start = Instant::now();
     let response = next.run(request).await;
     tracing::info!(%method, path, status = response.status().as_u16(), took = ?start.elapsed(), "call");
     response
+}
+
+/// The address of a page, in which the last part lets whoever has it use the page.
+fn without_token(path: &str) -> String {
+    match path.split_once("/web/session/") {
+        Some((before, _)) => format!("{before}/web/session/..."),
+        None => path.to_owned(),
+    }
 }
 
 /// Ends when the program is told to stop. It listens for SIGTERM from the call on, and not only once it is waited for.

@@ -138,12 +138,7 @@ impl AuditOutcome {
     #[must_use]
     pub fn factor(self) -> Option<&'static str> {
         let (Self::Granted(factor) | Self::GrantedEarlier(factor)) = self else { return None };
-        Some(match factor {
-            Factor::Totp => "totp",
-            Factor::BackupCode => "backup_code",
-            Factor::Push => "push",
-            Factor::Other(_) => "other",
-        })
+        Some(factor.name())
     }
 
     /// Whether the request went on although nobody had shown a second factor, and was expected to.

@@ -17,9 +17,7 @@ pub use self::event::{AuditEvent, AuditOutcome};
 #[cfg(feature = "metrics")]
 pub use self::meter::describe_metrics;
 pub(super) use self::watch::Watch;
-
-/// The most bytes of a path, or of another text that a client chooses, that are told.
-const MOST_TEXT: usize = 1024;
+use crate::audit::cut;
 
 type Sink = dyn Fn(&AuditEvent) + Send + Sync;
 type FindText = dyn Fn(&Parts) -> Option<Arc<str>> + Send + Sync;
@@ -100,12 +98,3 @@ fn count(outcome: AuditOutcome, watch: &Watch) {
 
 #[cfg(not(feature = "metrics"))]
 fn count(_: AuditOutcome, _: &Watch) {}
-
-/// At most so much of a text, and whole characters.
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MOST_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}

@@ -20,6 +20,7 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 
 use super::Server;
+use super::audit::Audit;
 use super::error::ApiError;
 use super::pairings::digest;
 use crate::store::query;
@@ -59,6 +60,13 @@ impl FromRequestParts<Server> for Device {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, ApiError> {
+        let device = Self::of_token(parts, server).await;
+        Audit::of_call().close(device)
+    }
+}
+
+impl Device {
+    async fn of_token(parts: &Parts, server: &Server) -> Result<Self, ApiError> {
         let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
         let (Some(header), None) = (headers.next(), headers.next()) else { return Err(ApiError::NO_DEVICE) };
         let token = header.to_str().ok().and_then(|text| text.split_once(' '));

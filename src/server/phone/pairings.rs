@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Device, body};
+use crate::server::audit::{Audit, Outcome};
 use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::pairings::digest;
@@ -25,13 +26,48 @@ impl Server {
         Ok(())
     }
 
-    /// Moves a pairing of this device from one state to another, in one statement; says whether it was there.
-    async fn move_pairing(&self, device: &Device, id: &str, from: &str, to: &str) -> Result<bool, ApiError> {
-        let moved = query(
-            "UPDATE pairings SET state = $1, modified = $2 WHERE id = $3 AND device_id = $4 AND (state = $5 OR $6 = 'any')",
+    /// Notes whose pairing it is that is decided about: any one, or one of this device. Returns the id of that user.
+    pub(in crate::server) async fn note_pairing(
+        &self,
+        id: &str,
+        device: Option<&str>,
+        audit: &mut Audit,
+    ) -> Result<String, ApiError> {
+        let noted = query(
+            "SELECT u.id, u.name, q.consumer_key FROM pairings p JOIN users u ON u.id = p.user_id
+             JOIN requesters q ON q.id = u.requester_id WHERE p.id = $1 AND ($2 IS NULL OR p.device_id = $2)",
         );
-        let moved = moved.bind(to).bind(self.now_i64()?).bind(id).bind(&device.id).bind(from).bind(from);
-        Ok(moved.execute(&self.database).await? > 0)
+        let noted = noted.bind(id).bind(device).row(&self.database).await?;
+        let noted = noted.ok_or(ApiError::NOT_FOUND)?;
+        audit.pairing = Some(id.to_owned());
+        audit.user = Some(noted.get("name")?);
+        audit.requester = Some(noted.get("consumer_key")?);
+        Ok(noted.get("id")?)
+    }
+
+    /// Moves a pairing of this device from one state to another, in one statement.
+    async fn move_pairing(
+        &self,
+        device: &Device,
+        id: &str,
+        [from, to]: [&str; 2],
+        outcome: Outcome,
+    ) -> Result<Json<Value>, ApiError> {
+        let mut audit = Audit::of_pairing().by("phone");
+        let moved = async {
+            self.note_pairing(id, Some(&device.id), &mut audit).await?;
+            let moved = query(
+                "UPDATE pairings SET state = $1, modified = $2 WHERE id = $3 AND device_id = $4 AND (state = $5 OR $6 = 'any')",
+            );
+            let moved = moved.bind(to).bind(self.now_i64()?).bind(id).bind(&device.id).bind(from).bind(from);
+            if moved.execute(&self.database).await? == 0 {
+                return Err(ApiError::NOT_FOUND.because("not_waiting"));
+            }
+            audit.settle(outcome);
+            Ok(Json(json!({})))
+        };
+        let moved = moved.await;
+        audit.close(moved)
     }
 }
 
@@ -80,39 +116,48 @@ pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Re
     Ok(Json(rows.iter().map(pairing).collect::<Result<_, _>>()?))
 }
 
-/// Allows a pairing. The answer holds the secret from which the phone computes codes; it is delivered once.
 pub(super) async fn allow_pairing(
     State(server): State<Server>,
     Id(id): Id,
     device: Device,
 ) -> Result<Json<Value>, ApiError> {
-    let user = query("SELECT user_id FROM pairings WHERE id = $1 AND device_id = $2").bind(&id).bind(&device.id);
-    let user: String = user.scalar(&server.database).await?.ok_or(ApiError::NOT_FOUND)?;
-    let mut transaction = server.database.begin(&of_user(&user)).await?;
-    // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day. Of two
-    // that are allowed at once there is one first.
-    let sealed: Option<Vec<u8>> = query(
-        "UPDATE pairings SET state = 'enabled', modified = $1
-         WHERE id = $2 AND device_id = $3 AND state = 'pending' AND modified > $1 - $4
-            AND (NOT from_page OR NOT EXISTS
-                (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))
-         RETURNING sealed_secret",
-    )
-    .bind(server.now_i64()?)
-    .bind(&id)
-    .bind(&device.id)
-    .bind(PAIRING_LIFETIME)
-    .scalar(&mut transaction)
-    .await?;
-    transaction.commit().await?;
-    let secret = server.pairing_secret(&id, &sealed.ok_or(ApiError::NOT_FOUND)?)?;
-    Ok(Json(json!({
-        "id": id,
-        "secret": BASE32_NOPAD.encode(secret.as_bytes()),
-        "algorithm": "SHA1",
-        "digits": 6,
-        "period": 30,
-    })))
+    let mut audit = Audit::of_pairing().by("phone");
+    let allowed = server.allow_pairing(&id, &device, &mut audit).await;
+    audit.close(allowed)
+}
+
+impl Server {
+    /// Allows a pairing. The answer holds the secret from which the phone computes codes; it is delivered once.
+    async fn allow_pairing(&self, id: &str, device: &Device, audit: &mut Audit) -> Result<Json<Value>, ApiError> {
+        let user = self.note_pairing(id, Some(&device.id), audit).await?;
+        let mut transaction = self.database.begin(&of_user(&user)).await?;
+        // Not for ever, and one that was asked for on a page only if there is no other: else it would wait for its day. Of
+        // two that are allowed at once there is one first.
+        let sealed: Option<Vec<u8>> = query(
+            "UPDATE pairings SET state = 'enabled', modified = $1
+             WHERE id = $2 AND device_id = $3 AND state = 'pending' AND modified > $1 - $4
+                AND (NOT from_page OR NOT EXISTS
+                    (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))
+             RETURNING sealed_secret",
+        )
+        .bind(self.now_i64()?)
+        .bind(id)
+        .bind(&device.id)
+        .bind(PAIRING_LIFETIME)
+        .scalar(&mut transaction)
+        .await?;
+        transaction.commit().await?;
+        let sealed = sealed.ok_or(ApiError::NOT_FOUND.because("not_waiting"))?;
+        audit.settle(Outcome::Paired);
+        let secret = self.pairing_secret(id, &sealed)?;
+        Ok(Json(json!({
+            "id": id,
+            "secret": BASE32_NOPAD.encode(secret.as_bytes()),
+            "algorithm": "SHA1",
+            "digits": 6,
+            "period": 30,
+        })))
+    }
 }
 
 pub(super) async fn deny_pairing(
@@ -120,8 +165,7 @@ pub(super) async fn deny_pairing(
     Id(id): Id,
     device: Device,
 ) -> Result<Json<Value>, ApiError> {
-    let denied = server.move_pairing(&device, &id, "pending", "refused").await?;
-    if denied { Ok(Json(json!({}))) } else { Err(ApiError::NOT_FOUND) }
+    server.move_pairing(&device, &id, ["pending", "refused"], Outcome::Denied("refused")).await
 }
 
 pub(super) async fn remove_pairing(
@@ -129,6 +173,5 @@ pub(super) async fn remove_pairing(
     Id(id): Id,
     device: Device,
 ) -> Result<Json<Value>, ApiError> {
-    let removed = server.move_pairing(&device, &id, "any", "deactivated").await?;
-    if removed { Ok(Json(json!({}))) } else { Err(ApiError::NOT_FOUND) }
+    server.move_pairing(&device, &id, ["any", "deactivated"], Outcome::Unpaired).await
 }

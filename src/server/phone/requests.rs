@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Device, body};
+use crate::Factor;
+use crate::server::audit::{Audit, Outcome};
 use crate::server::error::ApiError;
 use crate::server::id::Id;
 use crate::server::objects::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
@@ -18,14 +20,14 @@ const WRONG: &str = "($1 = 'granted' AND number IS NOT NULL AND number IS DISTIN
 
 /// What waits for this device.
 pub(super) async fn requests(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
-    Ok(Json(server.waiting(&device, None).await?.iter().map(|(row, requester)| row.for_phone(requester)).collect()))
+    Ok(Json(server.waiting(&device, None).await?.iter().map(|(row, [name, _])| row.for_phone(name)).collect()))
 }
 
 impl Server {
-    /// The requests that wait for a device, or the one of this id.
-    async fn waiting(&self, device: &Device, id: Option<&str>) -> Result<Vec<(RequestRow, String)>, ApiError> {
+    /// The requests that wait for a device, or the one of this id, each with the name of the requester and its key.
+    async fn waiting(&self, device: &Device, id: Option<&str>) -> Result<Vec<(RequestRow, [String; 2])>, ApiError> {
         let text = format!(
-            "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS}, q.name AS requester FROM requests r
+            "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS}, q.name AS requester, q.consumer_key FROM requests r
              JOIN users u ON u.id = r.user_id JOIN requesters q ON q.id = u.requester_id
              JOIN terminals t ON t.id = r.terminal_id JOIN actions a ON a.id = r.action_id
              JOIN pairings p ON p.id = r.pairing_id
@@ -33,13 +35,28 @@ impl Server {
                 AND ($3 IS NULL OR r.id = $3) ORDER BY r.created, r.id LIMIT 100"
         );
         let rows = query(text).bind(self.now_i64()?).bind(&device.id).bind(id).rows(&self.database).await?;
-        let read = |row: &Row| Ok::<_, sqlx::Error>((row.read()?, row.get("requester")?));
+        let read = |row: &Row| Ok::<_, sqlx::Error>((row.read()?, [row.get("requester")?, row.get("consumer_key")?]));
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     async fn answer(&self, device: &Device, id: &str, allow: bool, answer: Answer) -> Result<Json<Value>, ApiError> {
+        let mut audit = Audit::of_request().by("phone");
+        let answered = self.answer_once(device, id, allow, answer, &mut audit).await;
+        audit.close(answered)
+    }
+
+    async fn answer_once(
+        &self,
+        device: &Device,
+        id: &str,
+        allow: bool,
+        answer: Answer,
+        audit: &mut Audit,
+    ) -> Result<Json<Value>, ApiError> {
         let now = self.now_i64()?;
-        let (request, _) = self.waiting(device, Some(id)).await?.pop().ok_or(ApiError::DECIDED)?;
+        let (request, [_, requester]) = self.waiting(device, Some(id)).await?.pop().ok_or(ApiError::DECIDED)?;
+        request.note(audit);
+        audit.requester = Some(requester);
         let mut number = None;
         if allow {
             self.refuse_if_locked(request.terminal.user_id()).await?;
@@ -89,6 +106,12 @@ impl Server {
             .await?;
         }
         transaction.commit().await?;
+        audit.automates = automated > 0;
+        audit.settle(match (decided.as_str(), allow) {
+            ("granted", _) => Outcome::Granted(Factor::Push.name()),
+            (_, true) => Outcome::Denied("wrong_number"),
+            (_, false) => Outcome::Denied("refused"),
+        });
         self.notify(Some(&device.id)).await;
         Ok(Json(json!({
             "id": id,

@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use self::pages::Reply;
 use self::session::{Opening, Session};
 use super::Server;
+use super::audit::Audit;
 use super::error::ApiError;
 use super::id::Id;
 use super::params::Params;
@@ -61,7 +62,9 @@ async fn open_manage(State(server): State<Server>, request: axum::extract::Reque
 /// who has not signed the address gets nothing that is signed.
 async fn open(server: Server, request: axum::extract::Request, kind: &'static str) -> Response {
     let (parts, _) = request.into_parts();
-    match open_checked(&server, &parts, kind).await {
+    let mut audit = Audit::of_call();
+    let opened = open_checked(&server, &parts, kind, &mut audit).await;
+    match audit.close(opened) {
         Ok(response) => response,
         // A person has no signature to mend.
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => pages::refused(&ApiError::NO_ADDRESS, "."),
@@ -69,7 +72,12 @@ async fn open(server: Server, request: axum::extract::Request, kind: &'static st
     }
 }
 
-async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'static str) -> Result<Response, ApiError> {
+async fn open_checked(
+    server: &Server,
+    parts: &http::request::Parts,
+    kind: &'static str,
+    audit: &mut Audit,
+) -> Result<Response, ApiError> {
     // Not for HEAD either: the address can be used once, and is meant for a person.
     if parts.method != Method::GET {
         return Err(ApiError::NOT_ALLOWED);
@@ -86,8 +94,8 @@ async fn open_checked(server: &Server, parts: &http::request::Parts, kind: &'sta
         return Err(ApiError::bad_request("The address is not in UTF-8."));
     }
     let base = server.shared.public.base_uri(parts).ok_or(ApiError::UNSIGNED)?;
-    let request = OauthRequest::parse("GET", base, [], Some(&signed), None).map_err(|_| ApiError::UNSIGNED)?;
-    let requester = server.check(&request).await?;
+    let request = OauthRequest::parse("GET", base, [], Some(&signed), None)?;
+    let requester = server.check(&request, audit).await?;
     let params = Params::read(&signed, b"");
     let expires = params.require(&["expires", "ttl"])?;
     let expires: i64 = expires.parse().map_err(|_| ApiError::bad_request("The time of expiry is no number."))?;

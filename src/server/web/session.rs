@@ -4,6 +4,7 @@ use sqlx::FromRow;
 
 use crate::server::Server;
 use crate::server::ask::Ask;
+use crate::server::audit::{Audit, Outcome};
 use crate::server::error::ApiError;
 use crate::server::guard::OtpCheck;
 use crate::server::objects::PairingRow;
@@ -13,6 +14,7 @@ use crate::store::query;
 
 /// How long a page can be used.
 const LIFETIME: i64 = 600;
+const WRONG: &str = "That code was not accepted. Wait for the next one.";
 
 /// What a signed address says, and the browser that brought it.
 pub(super) struct Opening<'a> {
@@ -31,6 +33,7 @@ pub(super) struct Session {
     pub(super) token: String,
     pub(super) requester_id: String,
     pub(super) requester_name: String,
+    consumer_key: String,
     pub(super) user_name: String,
     pub(super) user_id: String,
     pub(super) kind: String,
@@ -82,7 +85,7 @@ impl Session {
 
     pub(super) async fn find(server: &Server, token: &str) -> Result<Option<Self>, ApiError> {
         let session: Option<Self> = query(
-            "SELECT w.*, r.id AS requester_id, r.name AS requester_name, u.name AS user_name FROM web_sessions w
+            "SELECT w.*, r.id AS requester_id, r.name AS requester_name, r.consumer_key, u.name AS user_name FROM web_sessions w
              JOIN users u ON u.id = w.user_id JOIN requesters r ON r.id = u.requester_id
              WHERE w.token_digest = $1 AND w.expires > $2 AND NOT r.revoked",
         )
@@ -109,6 +112,10 @@ impl Session {
         }
     }
 
+    fn audit(&self, audit: Audit) -> Audit {
+        audit.requester(&self.consumer_key).user(&self.user_name)
+    }
+
     /// Asks the phone, once for each page.
     pub(super) async fn ask(&self, server: &Server, pairing: &PairingRow) -> Result<String, ApiError> {
         if let Some(id) = &self.request_id {
@@ -126,7 +133,9 @@ impl Session {
             challenge_required: self.challenge_required,
             number_matching: self.number_matching,
         };
-        let id = server.ask(&ask).await?;
+        let mut audit = self.audit(Audit::of_request());
+        let id = server.ask(&ask, &mut audit).await;
+        let id = audit.close(id)?;
         // Of two that load the page at once, one's request is the page's; the other's is taken back.
         let mine = query("UPDATE web_sessions SET request_id = $1 WHERE token_digest = $2 AND request_id IS NULL")
             .bind(&id)
@@ -136,61 +145,79 @@ impl Session {
         if mine > 0 {
             return Ok(id);
         }
-        server.decide(&id, "cancelled", false, "").await?;
+        if server.decide(&id, "cancelled", false, "").await? {
+            let mut audit = self.audit(Audit::of_request().by("site"));
+            audit.approval = Some(id);
+            audit.pairing = Some(pairing.id().to_owned());
+            audit.settle(Outcome::Cancelled);
+        }
         let first = query("SELECT request_id FROM web_sessions WHERE token_digest = $1").bind(digest(&self.token));
         first.scalar(&server.database).await?.ok_or(ApiError::OVER)
     }
 
     /// Does what a form asks for. A sentence says why it did not.
     pub(super) async fn act(&self, server: &Server, form: &Params) -> Result<Option<&'static str>, ApiError> {
-        const WRONG: &str = "That code was not accepted. Wait for the next one.";
         let field = |name: &'static str| form.get(&[name]).map(Option::unwrap_or_default);
         match field("act")? {
             "pair" if self.kind == "pair" || (self.kind == "authenticate" && self.inline_pairing) => {
                 self.pair(server, field("phrase")?).await
             }
             "otp" if self.kind == "authenticate" => {
-                let request = match &self.request_id {
-                    None => None,
-                    Some(id) => server.request(&self.requester_id, id).await?,
-                };
-                // What is decided, or too old, spends no code.
-                let Some(request) = request.filter(|request| request.request_state == "pending") else {
-                    return Ok(Some("Nothing waits for a code."));
-                };
-                let pairing = request.request_pairing_id.as_deref();
-                match server.check_otp(&self.user_id, pairing, field("otp")?).await? {
-                    OtpCheck::Right => {
-                        server.decide(&request.request_id, "granted", true, "").await?;
-                        server.notify_pairing(pairing).await?;
-                        Ok(None)
-                    }
-                    OtpCheck::Wrong(_) => Ok(Some(WRONG)),
-                }
+                let otp = field("otp")?;
+                let mut audit = self.audit(Audit::of_request().by("otp"));
+                let answered = self.answer(server, otp, &mut audit).await;
+                audit.close(answered)
             }
             // Who has only the first factor must not be able to take the second one away.
             "remove" if matches!(self.kind.as_str(), "manage" | "unpair") => {
-                let id = field("pairing")?;
-                let known = server.pairing(&self.requester_id, id).await?;
-                let removable =
-                    |pairing: &PairingRow| pairing.user.user_id == self.user_id && pairing.pairing_state == "enabled";
-                if !known.as_ref().is_some_and(removable) {
-                    return Ok(Some("There is no such phone."));
-                }
-                match server.check_otp(&self.user_id, Some(id), field("otp")?).await? {
-                    OtpCheck::Wrong(_) => Ok(Some(WRONG)),
-                    OtpCheck::Right => {
-                        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
-                            .bind(server.now_i64()?)
-                            .bind(id)
-                            .execute(&server.database)
-                            .await?;
-                        server.notify(known.and_then(|pairing| pairing.device_id).as_deref()).await;
-                        Ok(None)
-                    }
-                }
+                let (pairing, otp) = (field("pairing")?, field("otp")?);
+                let mut audit = self.audit(Audit::of_pairing().by("otp"));
+                let removed = self.remove(server, pairing, otp, &mut audit).await;
+                audit.close(removed)
             }
             _ => Ok(Some("This page cannot do that.")),
+        }
+    }
+
+    /// Answers the request that waits, by a code.
+    async fn answer(&self, server: &Server, otp: &str, audit: &mut Audit) -> Result<Option<&'static str>, ApiError> {
+        let request = match &self.request_id {
+            None => None,
+            Some(id) => server.request(&self.requester_id, id).await?,
+        };
+        // What is decided, or too old, spends no code.
+        let Some(request) = request.filter(|request| request.request_state == "pending") else {
+            audit.settle(Outcome::Nothing);
+            return Ok(Some("Nothing waits for a code."));
+        };
+        request.note(audit);
+        Ok(match server.answer_by_otp(&request, otp, audit).await? {
+            OtpCheck::Right(_) => None,
+            OtpCheck::Wrong(_) => Some(WRONG),
+        })
+    }
+
+    async fn remove(
+        &self,
+        server: &Server,
+        id: &str,
+        otp: &str,
+        audit: &mut Audit,
+    ) -> Result<Option<&'static str>, ApiError> {
+        let known = server.pairing(&self.requester_id, id).await?;
+        let removable =
+            |pairing: &PairingRow| pairing.user.user_id == self.user_id && pairing.pairing_state == "enabled";
+        let Some(pairing) = known.filter(removable) else {
+            audit.settle(Outcome::Denied("unknown_pairing"));
+            return Ok(Some("There is no such phone."));
+        };
+        audit.pairing = Some(id.to_owned());
+        match server.check_otp(&self.user_id, Some(id), otp, audit).await? {
+            OtpCheck::Wrong(_) => Ok(Some(WRONG)),
+            OtpCheck::Right(_) => {
+                server.unpair(id, pairing.device_id.as_deref(), audit).await?;
+                Ok(None)
+            }
         }
     }
 
