@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::house::ERRORS;
 use common::redis::Redis;
 use common::resp::{Do, Fake, HELLO, fresh, good, sound};
 use proptest::prelude::*;
@@ -58,29 +59,7 @@ async fn every_verb(at: impl Fn() -> RedisStore) -> Vec<Result<String, RedisErro
 fn every_error_is_one_for_every_verb_and_only_as_long_as_it_lasts() {
     let fake = Fake::new(good);
     let store = fake.store(10_000);
-    for error in [
-        "ERR something",
-        "CROSSSLOT Keys in request don't hash to the same slot",
-        "NOSCRIPT No matching script.",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-        "READONLY You can't write against a read only replica.",
-        "LOADING Redis is loading the dataset in memory",
-        "MOVED 3999 127.0.0.1:6381",
-        "ASK 3999 127.0.0.1:6381",
-        "TRYAGAIN Multiple keys",
-        "CLUSTERDOWN The cluster is down",
-        "MASTERDOWN Link with MASTER is down",
-        "BUSY Redis is busy",
-        "MISCONF Errors writing to the AOF file",
-        "NOREPLICAS Not enough good replicas",
-        "WRONGTYPE Operation against a key",
-        "NOAUTH Authentication required.",
-        "NOPERM no",
-        "EXECABORT no",
-        "UNKILLABLE no",
-        "OK",
-        "fresh",
-    ] {
+    for error in ERRORS {
         let line = format!("-{error}\r\n").into_bytes();
         fake.now(sound(move |_| Do::Say(line.clone())));
         for outcome in block_on(every_verb(|| store.clone())) {

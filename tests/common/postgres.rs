@@ -27,7 +27,7 @@ fn programs() -> Option<PathBuf> {
         "not installed: PostgreSQL's initdb, postgres, psql and pg_isready"
     );
     if found.is_empty() {
-        eprintln!("skipped, since PostgreSQL is not installed (tests/all.sh installs it)");
+        super::skipped("PostgreSQL is not installed");
     }
     found.pop()
 }

@@ -1,3 +1,4 @@
+mod attempts;
 mod call;
 mod error;
 #[cfg(feature = "server")]
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo};
 
+use self::attempts::Attempts;
 use self::call::{Call, Read, admission, only};
 pub use self::error::RedisError;
 use self::info::Info;
@@ -52,7 +54,9 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// passes has two, and so it has behind `Approvals` over a clone of this store, where a backup code has three. Clones share
 /// one connection; it is made when it is first wanted, and anew after trouble, so a server that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
 /// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
-/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. A verb
+/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. Where that
+/// fails as well, or where nobody knows whether an attempt was counted, the next one of that user takes it back, so faults
+/// lock nobody out for as long as the process lives. A verb
 /// whose future is dropped is done to its end nevertheless, or not at all. The futures must run in a Tokio runtime that
 /// has its I/O and its timers.
 ///
@@ -79,6 +83,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
+    attempts: Arc<Attempts>,
     address: ConnectionAddr,
     prefix: Prefix,
     id: StoreId,
@@ -120,7 +125,14 @@ impl RedisStore {
         let mut number = [0; 8];
         random::fill(&mut number).map_err(|_| RedisError::url("the operating system gave no random numbers"))?;
         let link = Arc::new(Link::new(client, u64::from_ne_bytes(number)));
-        Ok(Self { link, address, prefix: Prefix::default(), id: StoreId::new(), deadline: DEFAULT_DEADLINE })
+        Ok(Self {
+            link,
+            attempts: Arc::default(),
+            address,
+            prefix: Prefix::default(),
+            id: StoreId::new(),
+            deadline: DEFAULT_DEADLINE,
+        })
     }
 
     /// Sets what every key begins with. Default: `toopher`.
@@ -210,11 +222,37 @@ impl Store for RedisStore {
     type Error = RedisError;
 
     async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, RedisError> {
-        self.run(self.verb("count", user).throttle(throttle).now(now), admission).await
+        let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
+        let (failures, call) = (self.prefix.failures(user), self.verb("count", user).throttle(throttle).now(now));
+        in_the_background(async move {
+            let call = attempts.owed(&failures).into_iter().fold(call, Call::number);
+            let number = link.number();
+            let counted = link.call_as(number, &call, deadline, admission).await;
+            match &counted {
+                Ok(Admission::Admitted) => attempts.admitted(&failures, number),
+                // It may be counted, now or later, and nobody will verify it.
+                Err(_) => attempts.owe(&failures, number),
+                Ok(_) => {}
+            }
+            counted
+        })
+        .await
     }
 
     async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), RedisError> {
-        self.run(self.verb("take_back", user).throttle(throttle), |word, rest| only("taken_back", word, rest)).await
+        let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
+        let (failures, call) = (self.prefix.failures(user), self.verb("take_back", user).throttle(throttle));
+        in_the_background(async move {
+            let number = attempts.last_admitted(&failures);
+            // Where it is not known which one it is, one is taken back all the same.
+            let call = call.text(number.map(|number| number.to_string()).unwrap_or_default());
+            let taken_back = link.call(&call, deadline, |word, rest| only("taken_back", word, rest)).await;
+            if let (Err(_), Some(number)) = (&taken_back, number) {
+                attempts.owe(&failures, number);
+            }
+            taken_back
+        })
+        .await
     }
 
     async fn spend_step(
@@ -227,16 +265,22 @@ impl Store for RedisStore {
     ) -> Result<Spend, RedisError> {
         let call = self.verb("spend", user).key(self.prefix.step(user, device));
         let call = call.text(format!("{step:020}")).until(keep_until).now(now);
-        self.run(call, |word, rest| match (word, rest) {
+        let spent = self.run(call, |word, rest| match (word, rest) {
             ("fresh", []) => Some(Spend::Fresh),
             ("replayed", []) => Some(Spend::Replayed),
             _ => None,
-        })
-        .await
+        });
+        let spent = spent.await?;
+        if spent == Spend::Fresh {
+            self.attempts.forget(&self.prefix.failures(user));
+        }
+        Ok(spent)
     }
 
     async fn clear_failures(&self, user: &UserId) -> Result<(), RedisError> {
-        self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await
+        self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await?;
+        self.attempts.forget(&self.prefix.failures(user));
+        Ok(())
     }
 
     fn spends_in(&self) -> Option<&StoreId> {
