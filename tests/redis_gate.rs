@@ -61,6 +61,84 @@ fn meets(redis: &Arc<Redis>, at: usize, trouble: &Trouble, broken: &'static str,
     assert_eq!(house.says("alice", code), DENIED, "{case}");
 }
 
+/// Each trouble in each verb of an approval, once and again and again: nobody passes, and when it is over people can be
+/// asked as before.
+#[test]
+fn every_trouble_of_an_approval_lets_nobody_in_and_is_over_in_time() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let redis = Arc::new(redis);
+    let mut troubles: Vec<_> = ERRORS.map(Trouble::Error).into();
+    troubles.extend(["+OK\r\n", "*2\r\n$1\r\n1\r\n$4\r\nopen\r\n", "\0"].map(Trouble::Junk));
+    troubles.extend([0, 10, 30, 40].map(Trouble::CutAfter));
+    troubles.extend([Trouble::CutBefore, Trouble::Hang, Trouble::Silence]);
+    let verbs = ["begin", "keep", "find", "redeem", "ended"];
+    let cases = troubles
+        .into_iter()
+        .flat_map(|trouble| verbs.map(|verb| [(trouble.clone(), verb, 1), (trouble.clone(), verb, 8)]));
+    side_by_side(&cases.flatten().collect::<Vec<_>>(), |at, (trouble, broken, times)| {
+        asks(&redis, at, trouble, broken, *times);
+    });
+}
+
+fn asks(redis: &Arc<Redis>, at: usize, trouble: &Trouble, broken: &'static str, times: usize) {
+    let silent = matches!(trouble, Trouble::Hang | Trouble::Silence);
+    let (deadline, times) = if silent { (200, times.min(3)) } else { (20_000, times) };
+    let way = Broken::way(redis, &[(broken, trouble.clone())]);
+    let case = format!("{trouble:?} in {broken}, {times} times");
+    let store = way.fake.store(deadline).prefix(&format!("push-{at}")).unwrap();
+    let (phones, clock, calls) = (Phones::default(), ManualClock::at(common::T), Calls::default());
+    let gate = phones::gate(phones::approvals(&phones, store, &clock), &calls);
+    let send = |ask: Ask| block_on(ask.send(&gate)).status();
+    let begin = || block_on(Ask::default().begin(&gate));
+
+    way.is_mended();
+    let challenge = matches!(broken, "find" | "redeem" | "ended").then(begin);
+    let ask = || challenge.iter().fold(Ask::default(), |ask, challenge| ask.challenge(challenge));
+    match broken {
+        "redeem" => phones.answer(Says::Yes),
+        "ended" => phones.answer(Says::No),
+        _ => {}
+    }
+    way.breaks_again();
+    for nth in 0..times {
+        let said = send(ask());
+        match broken {
+            // That it could not be noted changes nothing about a no.
+            "ended" => assert_eq!(said, DENIED, "{case}"),
+            // The phone has been asked, so the place is taken: for whoever asks the same, if Redis knows of what.
+            "keep" if nth > 0 => {
+                assert_eq!(said, if trouble.done() { StatusCode::ACCEPTED } else { DENIED }, "{case}");
+            }
+            // Redis has redeemed it, and does so once.
+            "redeem" if nth > 0 && trouble.done() => assert_eq!(said, DENIED, "{case}"),
+            _ => assert_eq!(said, UNAVAILABLE, "{case}"),
+        }
+    }
+    assert!(way.met() > 0 && calls.count() == 0, "{case}");
+    way.is_mended();
+
+    match broken {
+        "find" => {
+            phones.answer(Says::Yes);
+            assert_eq!(send(ask()), OK, "{case}");
+        }
+        // Once, and if Redis has redeemed it, whoever it was for has not been told.
+        "redeem" => assert_eq!(send(ask()), if trouble.done() { DENIED } else { OK }, "{case}"),
+        "ended" => assert_eq!(send(ask()), DENIED, "{case}"),
+        _ => {}
+    }
+    let passed = calls.count();
+    if let Some(challenge) = &challenge {
+        assert_eq!(send(Ask::default().challenge(challenge)), DENIED, "{case}");
+    }
+    // Whatever was left behind is over by now.
+    clock.advance(121);
+    let challenge = begin();
+    phones.answer(Says::Yes);
+    assert_eq!(send(Ask::default().challenge(&challenge)), OK, "{case}");
+    assert_eq!(calls.count(), passed + 1, "{case}");
+}
+
 /// Not even a connection is to be had.
 #[test]
 fn a_server_that_lets_nobody_in_is_503_and_then_forgotten() {
