@@ -444,6 +444,11 @@ fn over_tls_with_an_authority_of_its_own() {
     let stranger = RedisStore::new(&url).unwrap();
     let error = block_on(stranger.check()).unwrap_err();
     assert!(error.is_connection(), "{error}");
+    // Who has signed it is known, and it is another's: it names the address, and no host.
+    let elsewhere =
+        RedisStore::with_roots(&url.replace("127.0.0.1", "localhost"), &std::fs::read(&certificate).unwrap());
+    let error = block_on(elsewhere.unwrap().check()).unwrap_err();
+    assert!(error.is_connection() && error.to_string().contains("not valid for name"), "{error}");
 }
 
 /// One verb with its arguments, by which the script is compared to the rules.
