@@ -215,6 +215,29 @@ fn a_request_is_two_round_trips_at_the_most() {
     assert_eq!(cost(&come_back), (DENIED, 2));
 }
 
+/// One secret under several names is spent under each of them, and each is a round trip of its own.
+#[test]
+fn a_secret_under_two_names_is_a_round_trip_more() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let (verifier, ..) = totp_verifier();
+    let verifier = verifier.store(redis.store());
+    let paired = |names: &[&'static str]| -> Vec<_> {
+        names.iter().map(|name| Pairing::confirmed(k20()).device(*name)).collect()
+    };
+    let cost = |names: &[&'static str], otp: &str| {
+        let before = trips(&redis);
+        let _ = block_on(verifier.verify_otp(&user("alice"), &paired(names), &otp.parse().unwrap())).unwrap();
+        trips(&redis) - before
+    };
+    // The script, which the server keeps.
+    assert_eq!(cost(&["a"], "000000"), 2);
+    assert_eq!(cost(&["a", "b"], "000000"), 1);
+    assert_eq!(cost(&["a", "b"], CODE), 1 + 2);
+    // Found out at the first of them.
+    assert_eq!(cost(&["a", "b"], CODE), 1 + 1);
+    assert_eq!(cost(&["c", "a", "b"], CODE), 1 + 2);
+}
+
 /// The same where people can be asked as well, over the same store: an OTP that is spent there has the pushes forgotten
 /// with it.
 #[test]

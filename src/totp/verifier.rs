@@ -90,7 +90,8 @@ impl<P, S> TotpVerifier<P, S> {
 impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     /// Checks an OTP against the authenticators of `user`, for applications whose users have several.
     ///
-    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify.
+    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify. Where one secret stands
+    /// under several names, its code is spent under each of them, in a call of its own to the store.
     ///
     /// # Errors
     ///
