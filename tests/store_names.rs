@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::sync::LazyLock;
-
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use tower_toopher::UserId;
@@ -81,8 +79,7 @@ proptest! {
 }
 
 fn redis() -> Option<RedisStore> {
-    static REDIS: LazyLock<Option<common::redis::Redis>> = LazyLock::new(|| common::redis::Redis::start(&[]));
-    REDIS.as_ref().map(common::redis::Redis::store)
+    common::redis::shared().map(common::redis::Redis::store)
 }
 
 fn postgres() -> Option<PgStore> {
