@@ -266,6 +266,9 @@ fn what_is_no_record_is_an_error_and_nobody_passes() {
             "-1 0 0 0",
             "1 2 3 2",
             "1e9 1 1 0",
+            "1 2 3 05",
+            "1 2 3 0 7x",
+            "1 2 3 0\n7",
             "1 2 3",
         ] {
             if (kind, broken) == ('p', "1 2 3") {

@@ -15,7 +15,7 @@ use common::resp::{Do, Fake, real, sound};
 use common::{CODE, request_of, user};
 use tokio::sync::Barrier;
 use tower::ServiceExt;
-use tower_toopher::store::{Store, Throttle};
+use tower_toopher::store::{Admission, RedisStore, Store, Throttle};
 use tower_toopher::test_util::block_on;
 use tower_toopher::test_util::conformance::{NOW, s};
 
@@ -218,6 +218,24 @@ fn what_arrives_late_is_done_once() {
     (0..2).for_each(|_| assert!(count()));
     arrives();
     assert_eq!(failures(), "2");
+}
+
+/// One process counts and another one takes back: which one it was, that one does not know. The record grows by none of
+/// them beyond what it takes for a hundred failures.
+#[test]
+fn what_is_taken_back_elsewhere_leaves_no_more_than_a_hundred_numbers() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let [counts, takes_back] = [(); 2].map(|()| RedisStore::new(&redis.url()).unwrap().deadline(s(30)));
+    let (alice, throttle) = (user("alice"), Throttle::default());
+    for _ in 0..300 {
+        assert_eq!(block_on(counts.count_attempt(&alice, &throttle, s(NOW))).unwrap(), Admission::Admitted);
+        block_on(takes_back.take_back_attempt(&alice, &throttle)).unwrap();
+    }
+    let keys: Vec<String> = redis.ask(&["KEYS", "*:f"]);
+    let record: String = redis.ask(&["GET", &keys[0]]);
+    assert!(record.starts_with("0 ") && record.split(' ').count() == 4 + 100, "{record}");
+    let bytes: u64 = redis.ask(&["MEMORY", "USAGE", &keys[0]]);
+    assert!(bytes < 3000, "{bytes}");
 }
 
 /// What is owed is known to the process that lost it, and to nobody else: an attempt that is lost just before it ends

@@ -145,7 +145,9 @@ pub fn skipped(why: &str) {
     use std::io::Write;
     let test = std::thread::current();
     let name = test.name().unwrap_or("a test");
-    let _ = writeln!(std::io::stderr(), "{name}: skipped, since {why} (tests/all.sh installs what is missing)");
+    // In one piece, since others write as well.
+    let line = format!("{name}: skipped, since {why} (tests/all.sh installs what is missing)\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// What a program prints.
