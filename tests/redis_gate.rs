@@ -38,7 +38,7 @@ fn every_trouble_is_503_while_it_lasts_and_is_over_with_it() {
 
 fn meets(redis: &Arc<Redis>, at: usize, trouble: &Trouble, broken: &'static str, times: usize) {
     let silent = matches!(trouble, Trouble::Hang | Trouble::Silence);
-    let (deadline, times) = if silent { (200, times.min(3)) } else { (20_000, times) };
+    let (deadline, times) = if silent { (500, times.min(3)) } else { (20_000, times) };
     let way = Broken::way(redis, &[(broken, trouble.clone())]);
     let case = format!("{trouble:?} in {broken}, {times} times");
     // Keys of its own.
@@ -81,7 +81,7 @@ fn every_trouble_of_an_approval_lets_nobody_in_and_is_over_in_time() {
 
 fn asks(redis: &Arc<Redis>, at: usize, trouble: &Trouble, broken: &'static str, times: usize) {
     let silent = matches!(trouble, Trouble::Hang | Trouble::Silence);
-    let (deadline, times) = if silent { (200, times.min(3)) } else { (20_000, times) };
+    let (deadline, times) = if silent { (500, times.min(3)) } else { (20_000, times) };
     let way = Broken::way(redis, &[(broken, trouble.clone())]);
     let case = format!("{trouble:?} in {broken}, {times} times");
     let store = way.fake.store(deadline).prefix(&format!("push-{at}")).unwrap();

@@ -45,7 +45,7 @@ fn faults_lock_nobody_out_however_long_they_last() {
         let silent = troubles.iter().any(|(_, trouble)| matches!(trouble, Trouble::Silence));
         let way = Broken::way(&redis, troubles);
         // Each of those takes its deadline.
-        let (deadline, rounds) = if silent { (200, 30) } else { (20_000, 120) };
+        let (deadline, rounds) = if silent { (500, 12) } else { (20_000, 120) };
         let store = way.fake.store(deadline).prefix(&format!("case-{at}")).unwrap();
         let house = House::with(store, locks_after(1));
         let burns = troubles.iter().any(|(verb, trouble)| *verb == "spend" && trouble.done());
