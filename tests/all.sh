@@ -49,7 +49,7 @@ TEST_GUARD=redis cargo test --test server_api --test server_audit --test server_
 cargo test --doc
 # Debian has Valkey since 13, and in the backports of 12.
 if command -v valkey-server >/dev/null; then
-    REDIS_SERVER=valkey-server cargo test --test redis --test redis_faults --test redis_gate
+    REDIS_SERVER=valkey-server cargo test --test 'redis*'
 else
     echo "the store in Redis was not tried with Valkey, which is not installed"
 fi

@@ -13,16 +13,18 @@ use common::*;
 use http::{HeaderName, Request, Response};
 use http_body_util::StreamBody;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_toopher::gate::grants::SealingKey;
 use tower_toopher::store::MemoryStore;
 use tower_toopher::{
-    Approvals, Attempt, AuditEvent, AuditOutcome as Outcome, BoxError, DenyReason, Factor, Fault, FaultKind,
+    Approvals, Attempt, AuditEvent, AuditOutcome as Outcome, BoxError, DenyReason, Factor, Fault, FaultKind, Grants,
     HeaderOrForm, NotEnrolledPolicy, RejectionKind as Kind, SecondFactor, Terminal, ToopherLayer, Verdict,
 };
 
 type Gate = ToopherLayer<Says, HeaderOrForm>;
 
 /// What a request must never have told of it.
-const SECRETS: [&str; 7] = [CODE, "081 804", "Basic", "YWxpY2U6", "sessionid", "discriminator", "s3cret-challenge"];
+const SECRETS: [&str; 8] =
+    [CODE, "081 804", "Basic", "YWxpY2U6", "sessionid", "discriminator", "s3cret-challenge", "s3cret-grant"];
 
 /// A request that carries a secret wherever one can be.
 fn secretive(otp: Option<&str>) -> Request<Body> {
@@ -30,7 +32,7 @@ fn secretive(otp: Option<&str>) -> Request<Body> {
     *request.uri_mut() = "/account?code=081804&token=s3cret-challenge".parse().unwrap();
     for (name, value) in [
         ("authorization", "Basic YWxpY2U6d29uZGVybGFuZA=="),
-        ("cookie", "id=sessionid"),
+        ("cookie", "id=sessionid; __Host-second-factor=s3cret-grant"),
         ("toopher-challenge", "s3cret-challenge"),
         ("x-request-id", "request-7"),
     ] {
@@ -284,6 +286,38 @@ fn nothing_that_is_told_shows_a_secret() {
     for shown in [events, heard.untimed(), format!("{:?}", heard.metrics)] {
         check(&shown);
         assert!(!shown.contains(&challenge), "{shown}");
+    }
+
+    // A grant, from the request that it is issued for to the one that it opens, and one that opens nothing.
+    let (totp, clock, _) = totp_verifier();
+    let events = Events::default();
+    let grants = Grants::new(SealingKey::generate().unwrap(), |_| Some("sessionid".into()), |_, _| Some(7))
+        .clock(clock.reading());
+    let service = ToopherLayer::new(totp)
+        .grants(grants)
+        .max_age(Duration::from_secs(60))
+        .audit(events.sink())
+        .layer(Strict::new(&Calls::default()));
+    let (grant, heard) = listen(|| {
+        block_on(async {
+            let send = |cookie: String, otp| {
+                let mut request = secretive(otp);
+                request.headers_mut().insert("cookie", cookie.parse().unwrap());
+                service.clone().oneshot(request)
+            };
+            let response = send("id=sessionid".into(), Some(CODE)).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+            assert_eq!(send(cookie.clone(), None).await.unwrap().status(), 200);
+            assert_eq!(send(format!("{cookie}x"), None).await.unwrap().status(), 401);
+            cookie.split_once('=').unwrap().1.to_owned()
+        })
+    });
+    let events: String = events.take().iter().map(untimed).collect();
+    assert!(grant.len() > 40 && events.contains("GrantedEarlier"), "{events}");
+    for shown in [events, heard.untimed(), format!("{:?}", heard.metrics)] {
+        check(&shown);
+        assert!(!shown.contains(&grant), "{shown}");
     }
 }
 

@@ -76,7 +76,7 @@ fn an_authenticator_reads_the_uri_and_computes_the_same_codes() {
     let has_pyotp = std::process::Command::new(&python).args(["-c", "import pyotp"]).output();
     if !has_pyotp.is_ok_and(|output| output.status.success()) {
         assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "pyotp is not installed");
-        eprintln!("skipped, since pyotp is not installed (tests/all.sh installs it)");
+        common::skipped("pyotp is not installed");
         return;
     }
     let program = "import pyotp, sys\n\

@@ -15,8 +15,8 @@ use proptest::prelude::*;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_toopher::gate::grants::{Epoch, SameSite, SealingKey};
 use tower_toopher::{
-    Action, DenyReason, Factor, Grant, Grants, HeaderOrForm, NotEnrolledPolicy, RejectionKind as Kind, SecondFactor,
-    ToopherLayer, ToopherService, Verdict,
+    Action, Approvals, DenyReason, Factor, Grant, Grants, HeaderOrForm, NotEnrolledPolicy, RejectionKind as Kind,
+    SecondFactor, ToopherLayer, ToopherService, Verdict,
 };
 
 const NAME: &str = "__Host-second-factor";
@@ -271,6 +271,35 @@ async fn an_epoch_that_moves_while_the_factor_is_looked_at_ends_the_grant() {
     let grant = grant_in(&send(&gate, with_code()).await).unwrap();
     let route = ToopherLayer::new(verifier()).grants(by_clock).max_age(Duration::from_secs(60)).layer(inner());
     assert!(!passes(&route, with(&grant)).await);
+}
+
+/// One key may seal both, and what each of them says is in another place.
+#[tokio::test]
+async fn under_one_key_a_challenge_is_no_grant_and_a_grant_no_challenge() {
+    let (clock, phones) = (Clock::at(T), phones::Phones::default());
+    let approvals = Approvals::new(phones.clone()).unwrap().key(key()).clock(clock.reading());
+    let asks = ToopherLayer::new(approvals).approvals(|_| Some("s1".into())).grants(grants(&clock)).action("pay");
+    let asks = asks.max_age(Duration::from_secs(300)).layer(inner());
+    let route = gate(grants(&clock), "pay", 5 * MINUTES);
+    let answer = async |challenge: &str| {
+        let mut request = Sent::default().request();
+        request.headers_mut().insert("toopher-challenge", challenge.parse().unwrap());
+        asks.clone().oneshot(request).await.unwrap()
+    };
+    let asked = asks.clone().oneshot(Sent::default().request()).await.unwrap();
+    assert_eq!(asked.status(), 202);
+    let challenge = asked.headers()["toopher-challenge"].to_str().unwrap().to_owned();
+    phones.answer(phones::Says::Yes);
+    let grant = obtain(&route).await;
+
+    assert!(!passes(&route, with(&challenge)).await);
+    let refused = answer(&grant).await;
+    assert_eq!((refused.status().as_u16(), grant_in(&refused)), (401, None));
+    // Each is good for what it is.
+    assert!(passes(&route, with(&grant)).await);
+    let passed = answer(&challenge).await;
+    assert_eq!(passed.status(), 200);
+    assert!(passes(&route, with(&grant_in(&passed).unwrap())).await);
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::house::ERRORS;
 use common::redis::Redis;
 use common::resp::{Do, Fake, HELLO, fresh, good, sound};
 use proptest::prelude::*;
@@ -58,29 +57,7 @@ async fn every_verb(at: impl Fn() -> RedisStore) -> Vec<Result<String, RedisErro
 fn every_error_is_one_for_every_verb_and_only_as_long_as_it_lasts() {
     let fake = Fake::new(good);
     let store = fake.store(10_000);
-    for error in [
-        "ERR something",
-        "CROSSSLOT Keys in request don't hash to the same slot",
-        "NOSCRIPT No matching script.",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-        "READONLY You can't write against a read only replica.",
-        "LOADING Redis is loading the dataset in memory",
-        "MOVED 3999 127.0.0.1:6381",
-        "ASK 3999 127.0.0.1:6381",
-        "TRYAGAIN Multiple keys",
-        "CLUSTERDOWN The cluster is down",
-        "MASTERDOWN Link with MASTER is down",
-        "BUSY Redis is busy",
-        "MISCONF Errors writing to the AOF file",
-        "NOREPLICAS Not enough good replicas",
-        "WRONGTYPE Operation against a key",
-        "NOAUTH Authentication required.",
-        "NOPERM no",
-        "EXECABORT no",
-        "UNKILLABLE no",
-        "OK",
-        "fresh",
-    ] {
+    for error in ERRORS {
         let line = format!("-{error}\r\n").into_bytes();
         fake.now(sound(move |_| Do::Say(line.clone())));
         for outcome in block_on(every_verb(|| store.clone())) {
@@ -276,29 +253,6 @@ fn callers_who_lose_patience_do_not_keep_a_dead_connection_alive() {
 }
 
 #[test]
-fn a_connection_that_is_cut_within_any_answer_is_an_error_and_then_a_new_one() {
-    let fake = Fake::new(good);
-    let store = fake.store(10_000);
-    let mut length = usize::MAX;
-    let mut at = 0;
-    while at < length {
-        let seen = Arc::new(AtomicUsize::new(0));
-        let whole = seen.clone();
-        fake.now(sound(move |command| {
-            let answer = fresh(command);
-            whole.store(answer.len(), Ordering::SeqCst);
-            Do::SayAndCut(answer[..at.min(answer.len())].to_vec())
-        }));
-        assert!(block_on(spend(&store, 10)).is_err(), "cut after {at} bytes");
-        fake.now(good);
-        assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
-        length = seen.load(Ordering::SeqCst);
-        at += 1;
-    }
-    assert!(length > 30);
-}
-
-#[test]
 fn an_answer_to_another_call_is_none() {
     // It says everything twice, as if it had been asked twice.
     let twice = Arc::new(AtomicBool::new(true));
@@ -381,91 +335,6 @@ proptest! {
             prop_assert!(outcome.is_err(), "{:?}", outcome);
         }
     }
-}
-
-/// Lets so many bytes through one way, and then cuts.
-struct Proxy {
-    port: u16,
-    budget: Arc<Mutex<[usize; 2]>>,
-    over: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    fn before(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), budget: Arc::default(), over: Arc::default() };
-        let (budget, over) = (proxy.budget.clone(), proxy.over.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
-                let budget = *budget.lock().unwrap();
-                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || pass(from, to, budget[0]));
-                std::thread::spawn(move || pass(server, client, budget[1]));
-            }
-        });
-        proxy
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, budget: usize) {
-    let mut left = budget;
-    let mut buffer = [0; 1024];
-    while left > 0 {
-        let wanted = left.min(buffer.len());
-        match from.read(&mut buffer[..wanted]) {
-            Ok(read @ 1..) if to.write_all(&buffer[..read]).is_ok() => left -= read,
-            _ => break,
-        }
-    }
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-}
-
-/// The way to a real server breaks at every byte of question and answer: who is told that the code passed is the only
-/// one, and nobody is told that it was spent before, for nobody had.
-#[test]
-fn a_way_that_breaks_anywhere_burns_no_code_without_an_error() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let direct = redis.store();
-    // The server knows the script, so there is one question and one answer.
-    assert_eq!(block_on(spend(&direct, 0)).unwrap(), Spend::Fresh);
-    let proxy = Proxy::before(redis.port);
-    let (mut errors, mut passes) = (0, 0);
-    for (way, bytes) in [(0, 500), (1, 400)] {
-        for at in 0..bytes {
-            let mut budget = [usize::MAX; 2];
-            budget[way] = at;
-            *proxy.budget.lock().unwrap() = budget;
-            let prefix = format!("way-{way}-{at}");
-            let broken = RedisStore::new(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
-            let broken = broken.prefix(&prefix).unwrap().deadline(Duration::from_secs(20));
-            let said = block_on(spend(&broken, 10));
-            let after = block_on(spend(&direct.clone().prefix(&prefix).unwrap(), 10)).unwrap();
-            match said {
-                Ok(Spend::Fresh) => {
-                    passes += 1;
-                    assert_eq!(after, Spend::Replayed, "passed twice: way {way}, byte {at}");
-                }
-                Ok(other) => panic!("{other:?}, but nobody had spent it: way {way}, byte {at}"),
-                Err(error) => {
-                    errors += 1;
-                    // Found out at once, and not by waiting for what cannot come.
-                    assert!(!error.is_timeout(), "{error}");
-                }
-            }
-        }
-    }
-    assert!(errors > 300 && passes > 50, "{errors} errors, {passes} passes");
 }
 
 /// Requests that are gone before they are answered: what they asked for is done whole or not at all, and the connection

@@ -17,7 +17,7 @@ fn python() -> Option<String> {
         return Some(python);
     }
     assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "pyotp and requests-oauthlib are not installed");
-    eprintln!("skipped, since pyotp and requests-oauthlib are not installed (tests/all.sh installs them)");
+    common::skipped("pyotp and requests-oauthlib are not installed");
     None
 }
 

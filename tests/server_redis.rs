@@ -45,6 +45,18 @@ async fn with_code(site: &Site, user: &str, code: &str) -> (u16, serde_json::Val
     (status, answer["granted"].clone())
 }
 
+/// Whether the code passes, once the server can tell.
+async fn settled(site: &Site, user: &str, code: &str) -> bool {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        match with_code(site, user, code).await {
+            (200, passed) => return passed == true,
+            (503, passed) => assert!(passed.is_null() && Instant::now() < end, "{passed}"),
+            said => panic!("{said:?}"),
+        }
+    }
+}
+
 fn code() -> String {
     k20().code_at(now()).as_str().to_owned()
 }
@@ -55,6 +67,7 @@ async fn one_code_at_two_servers_at_once_passes_once() {
     let Some(redis) = Redis::start(&[]) else { return };
     let cluster = cluster(postgres, &redis, "redis-race");
     let sites = [cluster.site(0), cluster.site(1)];
+    let mut late = 0;
     for round in 0..100 {
         let user = format!("user {round}");
         assert_eq!(enrolled(&sites[0], &user).await.0, 200);
@@ -63,14 +76,22 @@ async fn one_code_at_two_servers_at_once_passes_once() {
             let (site, user, code) = (sites[at % 2].clone(), user.clone(), code.clone());
             tokio::spawn(async move { with_code(&site, &user, &code).await })
         });
-        let mut granted = 0;
-        for sent in futures_util::future::join_all(sending).await {
-            let (status, passed) = sent.unwrap();
-            assert_eq!(status, 200, "{round}");
-            granted += usize::from(passed == true);
+        let said = futures_util::future::join_all(sending).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        // 503 says a server that was not answered in time, as on a busy machine. It passes nobody, and the code may have
+        // been spent for one who could not be told; if it was not, it still passes.
+        assert!(
+            said.iter().all(|(status, passed)| *status == 200 || *status == 503 && passed.is_null()),
+            "{round}: {said:?}"
+        );
+        let mut granted = said.iter().filter(|(_, passed)| *passed == true).count();
+        let in_time = said.iter().all(|(status, _)| *status == 200);
+        for site in sites.iter().filter(|_| !in_time) {
+            granted += usize::from(settled(site, &user, &code).await);
         }
-        assert_eq!(granted, 1, "{round}");
+        assert!(granted == 1 || granted == 0 && !in_time, "{round}: {granted} of {said:?}");
+        late += usize::from(!in_time);
     }
+    assert!(late <= 20, "too slow to tell: {late} of 100 were not answered in time");
     // It was Redis that saw to that.
     assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "toopher:{*}:s:*"]).len(), 100);
     let database = cluster.url.rsplit_once('/').unwrap().1;

@@ -71,7 +71,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When it is not certain that it was taken back. It counts as a failure then.
+    /// When it is not certain that it was taken back. It counts as a failure then, unless the store makes up for it later.
     fn take_back_attempt(
         &self,
         user: &UserId,

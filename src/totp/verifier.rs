@@ -17,6 +17,12 @@ use crate::{Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Otp, OtpKin
 ///
 /// It sets no time limit. Give one to the calls that `P` and `S` make: an attempt whose table or store *fails* is taken
 /// back. A time limit around the verifier drops it half-way, and the attempt stays counted as a failure of the user's.
+///
+/// So does one that the store cannot take back either, or of which the store itself lost whether it was counted, as a
+/// database whose connection breaks while it commits. It is never taken back by guess, since whoever can provoke faults
+/// would have guesses for free. A hundred of them in a row, each after its wait, and without a success between, end in the
+/// lock that only [`unlock`](Self::unlock) opens. `RedisStore` knows its attempts by number, and takes these back with the
+/// user's next one, for as long as the process lives.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
     pairings: Arc<P>,
@@ -84,7 +90,8 @@ impl<P, S> TotpVerifier<P, S> {
 impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     /// Checks an OTP against the authenticators of `user`, for applications whose users have several.
     ///
-    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify.
+    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify. Where one secret stands
+    /// under several names, its code is spent under each of them, in a call of its own to the store.
     ///
     /// # Errors
     ///

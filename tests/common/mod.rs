@@ -6,6 +6,7 @@ pub mod burst;
 pub mod cluster;
 pub mod example;
 pub mod heard;
+pub mod house;
 pub mod phones;
 pub mod postgres;
 pub mod process;
@@ -134,9 +135,19 @@ pub fn have(programs: &[&str]) -> bool {
         programs.iter().filter(|program| !found(program).is_ok_and(|status| status.success())).collect();
     assert!(missing.is_empty() || std::env::var_os("REQUIRE_TOOLS").is_none(), "not installed: {missing:?}");
     if !missing.is_empty() {
-        eprintln!("skipped, since these programs are not installed: {missing:?} (tests/all.sh installs them)");
+        skipped(&format!("these programs are not installed: {missing:?}"));
     }
     missing.is_empty()
+}
+
+/// Says that a test is over before it has begun. Past the one who runs it, who shows nothing of what passes.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let test = std::thread::current();
+    let name = test.name().unwrap_or("a test");
+    // In one piece, since others write as well.
+    let line = format!("{name}: skipped, since {why} (tests/all.sh installs what is missing)\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// What a program prints.

@@ -26,10 +26,11 @@ fn programs() -> Option<PathBuf> {
         !found.is_empty() || std::env::var_os("REQUIRE_TOOLS").is_none(),
         "not installed: PostgreSQL's initdb, postgres, psql and pg_isready"
     );
-    if found.is_empty() {
-        eprintln!("skipped, since PostgreSQL is not installed (tests/all.sh installs it)");
+    let programs = found.pop();
+    if programs.is_none() {
+        super::skipped("PostgreSQL is not installed");
     }
-    found.pop()
+    programs
 }
 
 pub struct Postgres {
@@ -45,6 +46,8 @@ pub struct Postgres {
 /// One for all tests of a process that do nothing to it.
 pub fn shared() -> Option<&'static Postgres> {
     static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
+    // Each test that is skipped says so.
+    programs()?;
     // What is lost with the machine is no part of these tests.
     SHARED.get_or_init(|| Postgres::start_for(&["-c", "fsync=off", "-c", "max_connections=300"], true)).as_ref()
 }

@@ -28,6 +28,10 @@ pub struct Redis {
 /// One for all tests of a process that do nothing to it. It ends with the process.
 pub fn shared() -> Option<&'static Redis> {
     static SHARED: OnceLock<Option<Redis>> = OnceLock::new();
+    // Each test that is skipped says so.
+    if !super::have(&[&program()]) {
+        return None;
+    }
     SHARED.get_or_init(|| Redis::start(&[])).as_ref()
 }
 

@@ -117,8 +117,13 @@ pub fn arguments(command: &[String]) -> &[String] {
 
 /// The answer of a sound server to a spend of a fresh code.
 pub fn fresh(command: &[String]) -> Vec<u8> {
+    answer(command, "fresh")
+}
+
+/// An answer of one word.
+pub fn answer(command: &[String], word: &str) -> Vec<u8> {
     let number = &arguments(command)[1];
-    format!("*2\r\n${}\r\n{number}\r\n$5\r\nfresh\r\n", number.len()).into_bytes()
+    format!("*2\r\n${}\r\n{number}\r\n${}\r\n{word}\r\n", number.len(), word.len()).into_bytes()
 }
 
 /// A sound server, but for the script's answers.

@@ -115,6 +115,29 @@ mod tests {
             prop_assert_eq!(tags.len(), users.len());
             prop_assert!(keys.iter().all(|key| key.len() <= 160 && key.starts_with(prefix.as_str())));
         }
+
+        /// Applications with users of their own, in one server.
+        #[test]
+        fn keys_tell_prefixes_apart(
+            prefixes in prop::collection::hash_set(prop_oneof!["[a:]{1,5}", "[a-zA-Z0-9._:/-]{1,64}"], 2..6),
+            names in prop::collection::hash_set((name(), name()), 1..8),
+        ) {
+            let users = names.iter().filter_map(|(user, device)| Some((UserId::new(user.as_str()).ok()?, device)));
+            let users: Vec<_> = users.collect();
+            let names: HashSet<_> = users.iter().map(|(user, _)| user).collect();
+            let mut keys = HashSet::new();
+            for prefix in prefixes.iter().map(|prefix| Prefix::new(prefix).unwrap()) {
+                for (user, device) in &users {
+                    prop_assert!(keys.insert(prefix.step(user, device)));
+                }
+                for user in &names {
+                    prop_assert!(keys.insert(prefix.failures(user)) && keys.insert(prefix.pushes(user)));
+                }
+                // That of `RedisStore::check` is nobody's.
+                let nobodys = prefix.as_str().to_owned() + ":{}";
+                prop_assert!(keys.insert(nobodys));
+            }
+        }
     }
 
     fn name() -> impl Strategy<Value = String> {

@@ -58,9 +58,25 @@ impl Link {
     /// Nothing is sent twice unless the server said that it did nothing: a verb that was done and whose answer was lost
     /// must not be done again.
     pub(super) async fn call<T>(&self, call: &Call, deadline: Duration, read: Read<T>) -> Result<T, RedisError> {
+        self.call_as(self.number(), call, deadline, read).await
+    }
+
+    /// A number that no other call has.
+    pub(super) fn number(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same, with a number that the caller knows as well.
+    pub(super) async fn call_as<T>(
+        &self,
+        number: u64,
+        call: &Call,
+        deadline: Duration,
+        read: Read<T>,
+    ) -> Result<T, RedisError> {
         let by = by(deadline);
         let mut live = self.live(by, deadline).await?;
-        let number = self.number.fetch_add(1, Ordering::Relaxed).to_string();
+        let number = number.to_string();
         let answer = match live.ask(&call.by_name(&number), by).await {
             Err(error) if error.code() == Some("NOSCRIPT") => live.ask(&call.by_text(&number), by).await,
             answer => answer,

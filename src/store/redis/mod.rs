@@ -1,5 +1,7 @@
+mod attempts;
 mod call;
 mod error;
+mod failures;
 #[cfg(feature = "server")]
 mod guard;
 mod info;
@@ -14,14 +16,15 @@ use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo};
 
-use self::call::{Call, Read, admission, only};
+use self::attempts::Attempts;
+use self::call::{Call, Read, only};
 pub use self::error::RedisError;
 use self::info::Info;
 pub use self::keys::InvalidPrefix;
 use self::keys::Prefix;
 use self::link::Link;
 use self::url::connection;
-use super::{Admission, Spend, Store, StoreId, Throttle};
+use super::StoreId;
 use crate::{UserId, random};
 
 /// Its code is tried as that of this documentation is.
@@ -52,7 +55,9 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// passes has two, and so it has behind `Approvals` over a clone of this store, where a backup code has three. Clones share
 /// one connection; it is made when it is first wanted, and anew after trouble, so a server that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
 /// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
-/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. A verb
+/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. Where that
+/// fails as well, or where nobody knows whether an attempt was counted, the next one of that user takes it back, so faults
+/// lock nobody out for as long as the process lives. A verb
 /// whose future is dropped is done to its end nevertheless, or not at all. The futures must run in a Tokio runtime that
 /// has its I/O and its timers.
 ///
@@ -79,6 +84,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
+    attempts: Arc<Attempts>,
     address: ConnectionAddr,
     prefix: Prefix,
     id: StoreId,
@@ -120,7 +126,14 @@ impl RedisStore {
         let mut number = [0; 8];
         random::fill(&mut number).map_err(|_| RedisError::url("the operating system gave no random numbers"))?;
         let link = Arc::new(Link::new(client, u64::from_ne_bytes(number)));
-        Ok(Self { link, address, prefix: Prefix::default(), id: StoreId::new(), deadline: DEFAULT_DEADLINE })
+        Ok(Self {
+            link,
+            attempts: Arc::default(),
+            address,
+            prefix: Prefix::default(),
+            id: StoreId::new(),
+            deadline: DEFAULT_DEADLINE,
+        })
     }
 
     /// Sets what every key begins with. Default: `toopher`.
@@ -204,44 +217,6 @@ async fn in_the_background<T: Send + 'static>(
 ) -> Result<T, RedisError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| RedisError::runtime())?;
     runtime.spawn(work).await.unwrap_or_else(|_| Err(RedisError::runtime()))
-}
-
-impl Store for RedisStore {
-    type Error = RedisError;
-
-    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, RedisError> {
-        self.run(self.verb("count", user).throttle(throttle).now(now), admission).await
-    }
-
-    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), RedisError> {
-        self.run(self.verb("take_back", user).throttle(throttle), |word, rest| only("taken_back", word, rest)).await
-    }
-
-    async fn spend_step(
-        &self,
-        user: &UserId,
-        device: &str,
-        step: u64,
-        keep_until: Duration,
-        now: Duration,
-    ) -> Result<Spend, RedisError> {
-        let call = self.verb("spend", user).key(self.prefix.step(user, device));
-        let call = call.text(format!("{step:020}")).until(keep_until).now(now);
-        self.run(call, |word, rest| match (word, rest) {
-            ("fresh", []) => Some(Spend::Fresh),
-            ("replayed", []) => Some(Spend::Replayed),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn clear_failures(&self, user: &UserId) -> Result<(), RedisError> {
-        self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await
-    }
-
-    fn spends_in(&self) -> Option<&StoreId> {
-        Some(&self.id)
-    }
 }
 
 /// Where it is, and nothing that opens it.

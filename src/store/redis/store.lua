@@ -50,10 +50,10 @@ end
 local function read_failures()
     local value = redis.call('GET', KEYS[1])
     if not value then
-        return { count = 0, last = 0, wait_until = 0, locked_out = false, none = true }
+        return { count = 0, last = 0, wait_until = 0, locked_out = false, numbers = '', none = true }
     end
-    local count, last, wait_until, locked_out = string.match(value, '^(%d+) (%d+) (%d+) ([01])$')
-    if not count then
+    local count, last, wait_until, locked_out, numbers = string.match(value, '^(%d+) (%d+) (%d+) ([01])(.*)$')
+    if not count or not string.match(numbers .. ' ', '^ [%d ]*$') then
         error('failures that cannot be read')
     end
     return {
@@ -61,6 +61,8 @@ local function read_failures()
         last = tonumber(last),
         wait_until = tonumber(wait_until),
         locked_out = locked_out == '1',
+        -- Of the calls that counted them, each after a space: the latest ones.
+        numbers = numbers,
     }
 end
 -- How long they are remembered, unless they are a lock-out.
@@ -69,18 +71,18 @@ local function kept_for(failures, throttle)
     return few and throttle.forget_few_after or throttle.forget_after
 end
 local function write_failures(failures, throttle)
-    local locked_out = failures.locked_out and '1' or '0'
-    local value = whole(failures.count) .. ' ' .. whole(failures.last) .. ' ' .. whole(failures.wait_until) .. ' '
+    local value = whole(failures.count) .. ' ' .. whole(failures.last) .. ' ' .. whole(failures.wait_until)
+    value = value .. ' ' .. (failures.locked_out and '1' or '0') .. failures.numbers
     if failures.locked_out then
         -- Without an expiry, since time must not free whom only an administrator may.
-        redis.call('SET', KEYS[1], value .. locked_out)
+        redis.call('SET', KEYS[1], value)
     else
-        put(KEYS[1], value .. locked_out, kept_for(failures, throttle))
+        put(KEYS[1], value, kept_for(failures, throttle))
     end
 end
 local function attempt(failures, throttle, now)
     if not failures.locked_out and now - failures.last > kept_for(failures, throttle) then
-        failures.count, failures.last, failures.wait_until = 0, 0, 0
+        failures.count, failures.last, failures.wait_until, failures.numbers = 0, 0, 0, ''
     end
     -- A clock that was set back must not make a wait longer than any wait is.
     failures.wait_until = math.min(failures.wait_until, now + throttle.max_delay)
@@ -97,6 +99,31 @@ local function attempt(failures, throttle, now)
     local delay = delay_after(throttle, failures.count)
     failures.wait_until = delay == 0 and 0 or now + delay
     return 'admitted'
+end
+local function take_back(failures, throttle)
+    failures.count = math.max(failures.count - 1, 0)
+    failures.locked_out = failures.count >= throttle.lock_after
+    local delay = delay_after(throttle, failures.count)
+    failures.wait_until = delay == 0 and 0 or math.min(failures.wait_until, failures.last + delay)
+end
+
+-- So many calls that counted are known by their numbers: as many as are counted under any throttle.
+local NUMBERS = 100
+
+local function note(failures, number)
+    failures.numbers = failures.numbers .. ' ' .. number
+    if select(2, string.gsub(failures.numbers, ' ', '')) > NUMBERS then
+        failures.numbers = string.gsub(failures.numbers, '^ %d+', '', 1)
+    end
+end
+-- Whether it was there.
+local function strike(failures, number)
+    local numbers = failures.numbers .. ' '
+    local from, to = string.find(numbers, ' ' .. number .. ' ', 1, true)
+    if from then
+        failures.numbers = string.sub(string.sub(numbers, 1, from - 1) .. string.sub(numbers, to), 1, -2)
+    end
+    return from ~= nil
 end
 
 -- What an attempt would be told now is asked of these; they are not written back.
@@ -164,9 +191,19 @@ function verbs.check()
     return answer(redis.call('DEL', KEYS[1]) == 1 and same and expires and 'checked' or 'not_kept')
 end
 
+-- What comes after the time are the numbers of attempts that nobody verified. Those that were counted are taken back;
+-- each of them once, since its number goes with it.
 function verbs.count()
     local throttle, now, failures = read_throttle(), number(), read_failures()
+    for i = at + 1, #ARGV do
+        if strike(failures, ARGV[i]) then
+            take_back(failures, throttle)
+        end
+    end
     local word, wait = attempt(failures, throttle, now)
+    if word == 'admitted' then
+        note(failures, ARGV[2])
+    end
     write_failures(failures, throttle)
     return answer(word, wait)
 end
@@ -177,12 +214,12 @@ function verbs.peek()
 end
 
 function verbs.take_back()
-    local throttle, failures = read_throttle(), read_failures()
+    local throttle, failures, counted_by = read_throttle(), read_failures(), text()
     if not failures.none then
-        failures.count = math.max(failures.count - 1, 0)
-        failures.locked_out = failures.count >= throttle.lock_after
-        local delay = delay_after(throttle, failures.count)
-        failures.wait_until = delay == 0 and 0 or math.min(failures.wait_until, failures.last + delay)
+        -- Without a number it is any of them. With one it is that one, and nobody takes it back again.
+        if counted_by == '' or strike(failures, counted_by) then
+            take_back(failures, throttle)
+        end
         write_failures(failures, throttle)
     end
     return answer('taken_back')

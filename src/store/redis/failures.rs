@@ -1,0 +1,79 @@
+//! Failures and spent steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::{Call, admission, only};
+use super::{RedisError, RedisStore, in_the_background};
+use crate::UserId;
+use crate::store::{Admission, Spend, Store, StoreId, Throttle};
+
+impl Store for RedisStore {
+    type Error = RedisError;
+
+    async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, RedisError> {
+        let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
+        let (failures, call) = (self.prefix.failures(user), self.verb("count", user).throttle(throttle).now(now));
+        in_the_background(async move {
+            let call = attempts.owed(&failures).into_iter().fold(call, Call::number);
+            let number = link.number();
+            let counted = link.call_as(number, &call, deadline, admission).await;
+            match &counted {
+                Ok(Admission::Admitted) => attempts.admitted(&failures, number),
+                // It may be counted, now or later, and nobody will verify it.
+                Err(_) => attempts.owe(&failures, number),
+                Ok(_) => {}
+            }
+            counted
+        })
+        .await
+    }
+
+    async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), RedisError> {
+        let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
+        let (failures, call) = (self.prefix.failures(user), self.verb("take_back", user).throttle(throttle));
+        in_the_background(async move {
+            let number = attempts.last_admitted(&failures);
+            // Where it is not known which one it is, one is taken back all the same.
+            let call = call.text(number.map(|number| number.to_string()).unwrap_or_default());
+            let taken_back = link.call(&call, deadline, |word, rest| only("taken_back", word, rest)).await;
+            if let (Err(_), Some(number)) = (&taken_back, number) {
+                attempts.owe(&failures, number);
+            }
+            taken_back
+        })
+        .await
+    }
+
+    async fn spend_step(
+        &self,
+        user: &UserId,
+        device: &str,
+        step: u64,
+        keep_until: Duration,
+        now: Duration,
+    ) -> Result<Spend, RedisError> {
+        let call = self.verb("spend", user).key(self.prefix.step(user, device));
+        let call = call.text(format!("{step:020}")).until(keep_until).now(now);
+        let spent = self.run(call, |word, rest| match (word, rest) {
+            ("fresh", []) => Some(Spend::Fresh),
+            ("replayed", []) => Some(Spend::Replayed),
+            _ => None,
+        });
+        let spent = spent.await?;
+        if spent == Spend::Fresh {
+            self.attempts.forget(&self.prefix.failures(user));
+        }
+        Ok(spent)
+    }
+
+    async fn clear_failures(&self, user: &UserId) -> Result<(), RedisError> {
+        self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await?;
+        self.attempts.forget(&self.prefix.failures(user));
+        Ok(())
+    }
+
+    fn spends_in(&self) -> Option<&StoreId> {
+        Some(&self.id)
+    }
+}
