@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::house::side_by_side;
 use common::redis::Redis;
 use common::resp::{Do, Fake, answer, sound};
+use common::trouble::side_by_side;
 use tower_toopher::ApprovalId;
 use tower_toopher::store::{
     Admission, BeginPush, FoundPush, NewPush, PushStore, RedisError, RedisStore, Spend, Store, Throttle,

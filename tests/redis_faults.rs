@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::house::ERRORS;
 use common::redis::Redis;
 use common::resp::{Do, Fake, HELLO, fresh, good, sound};
+use common::trouble::ERRORS;
 use proptest::prelude::*;
 use tower_toopher::ApprovalId;
 use tower_toopher::store::{NewPush, PushEnd, PushStore, RedisError, RedisStore, Spend, Store, Throttle};

@@ -7,10 +7,11 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::house::{Broken, DENIED, ERRORS, House, OK, Trouble, UNAVAILABLE, side_by_side};
+use common::house::{DENIED, House, OK, UNAVAILABLE};
 use common::phones::{self, Ask, Phones, Says};
 use common::redis::Redis;
 use common::resp::{Do, Fake, HELLO, real, sound};
+use common::trouble::{Broken, ERRORS, Trouble, side_by_side};
 use common::{CODE, Calls, NEXT_CODE, Strict, k20, totp_verifier, user};
 use http::StatusCode;
 use tower::Layer;

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::house::{Broken, DENIED, House, OK, THROTTLED, Trouble, UNAVAILABLE, side_by_side, verb};
+use common::house::{DENIED, House, OK, THROTTLED, UNAVAILABLE};
 use common::redis::Redis;
 use common::resp::{Do, Fake, real, sound};
+use common::trouble::{Broken, Trouble, side_by_side, verb};
 use common::{CODE, request_of, user};
 use tokio::sync::Barrier;
 use tower::ServiceExt;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use common::house::{DENIED, House, OK, THROTTLED, UNAVAILABLE, verb};
+use common::house::{DENIED, House, OK, THROTTLED, UNAVAILABLE};
 use common::phones::{self, Ask, Phones, Says};
 use common::redis::Redis;
 use common::resp::{Do, Fake, real, sound};
+use common::trouble::verb;
 use common::{CODE, Calls, T, k20, request_of, user};
 use http::StatusCode;
 use tower::ServiceExt;

@@ -13,6 +13,7 @@ pub mod process;
 pub mod redis;
 pub mod resp;
 pub mod toopher;
+pub mod trouble;
 
 use std::convert::Infallible;
 use std::sync::Arc;
