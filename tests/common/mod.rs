@@ -6,11 +6,13 @@ pub mod burst;
 pub mod cluster;
 pub mod example;
 pub mod heard;
+pub mod house;
 pub mod phones;
 pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod resp;
+pub mod stores;
 pub mod toopher;
 
 use std::convert::Infallible;
