@@ -11,6 +11,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+#[cfg(feature = "sqlite")]
+use super::held::Held;
 #[cfg(feature = "postgres")]
 use super::postgres::{PgDatabase, Server};
 use super::transaction::Transaction;
@@ -123,7 +125,10 @@ impl Database {
 #[cfg(feature = "sqlite")]
 impl File {
     async fn migrated(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Database, Error> {
-        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        // Several processes may start at once: one of them makes the tables, and the others wait for it.
+        let mut alone = pool.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::migrate!("migrations/sqlite").run(&mut *alone).await?;
+        alone.commit().await?;
         Ok(Database::Sqlite(Self { pool, _keeper: keeper }))
     }
 
@@ -131,13 +136,7 @@ impl File {
         &self.pool
     }
 
-    /// Takes the write lock at once, by a statement that writes nothing.
-    ///
-    /// `BEGIN IMMEDIATE` would do so, too. But sqlx asks the connection once more after a statement of one's own, and where
-    /// the future is dropped at that moment, nobody ends the transaction, and nobody else can write any more.
     async fn begin(&self) -> Result<Transaction, Error> {
-        let mut open = self.pool.begin().await?;
-        sqlx::query("DELETE FROM failures WHERE FALSE").execute(&mut *open).await?;
-        Ok(Transaction::Sqlite(open))
+        Held::begin(&self.pool).await.map(Transaction::Sqlite)
     }
 }
