@@ -101,7 +101,7 @@ async fn held_at_one_while_it_was_asked_at_the_other<S: PushStore + Clone>(store
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), looked).await.expect("nobody looks");
+    tokio::time::timeout(Duration::from_secs(20), looked).await.unwrap();
     assert!(!held.is_finished());
     machines.phones.answer(Says::Yes);
     assert_eq!(held.await.unwrap(), 200);

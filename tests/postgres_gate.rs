@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::house::{self, DENIED, House, Mortal, OK, Told, UNAVAILABLE};
 use common::postgres::{Hanging, Postgres};
 use common::{CODE, NEXT_CODE};
-use tower_toopher::store::PgStore;
+use tower_toopher::store::{PgStore, Store};
 use tower_toopher::test_util::block_on;
 
 /// What is waited for at the most: a connection, and then an answer.
@@ -149,4 +149,70 @@ fn an_attempt_that_is_under_way_when_the_server_hangs_burns_no_code() {
     }
     assert_eq!(house.says("alice", CODE), OK);
     assert_eq!(house.says("alice", CODE), DENIED);
+}
+
+/// Commits wait for a standby that is not there, until this is dropped.
+struct Waits<'a>(&'a Postgres);
+
+impl<'a> Waits<'a> {
+    fn begin(postgres: &'a Postgres) -> Self {
+        let waits = Self(postgres);
+        waits.wait_for("nobody");
+        waits
+    }
+
+    fn wait_for(&self, standby: &str) {
+        self.0.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"));
+        self.0.sql("postgres", "SELECT pg_reload_conf()");
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.wait_for("");
+    }
+}
+
+/// A commit that waits for a standby which is not there is not answered, and done all the same: nobody passes by it, nobody
+/// passes by its code later, and when the standby is not waited for any more everybody is served.
+#[test]
+fn a_commit_that_is_not_answered_spends_its_code_and_lets_nobody_pass() {
+    let Some(postgres) = Postgres::start(&["-c", "fsync=off"]) else { return };
+    let sql = |statement: &str| postgres.sql("postgres", statement);
+    // Whatever the database is content with.
+    sql("ALTER DATABASE postgres SET synchronous_commit = 'local'");
+    let house = house(&postgres);
+    house.enrol("bob");
+    let store = block_on(PgStore::open(&postgres.database("postgres"))).unwrap();
+    let waiting = || sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0";
+    sql("CREATE TABLE trials ()");
+    std::thread::scope(|scope| {
+        let waits = Waits::begin(&postgres);
+        // It is some time before the server does as it was told.
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let trial = scope.spawn(|| sql("SET synchronous_commit = 'on'; INSERT INTO trials DEFAULT VALUES"));
+            while !trial.is_finished() && !waiting() {}
+            if !trial.is_finished() {
+                break;
+            }
+            assert!(Instant::now() < end, "no commit waits");
+        }
+        let (alice, now) = (common::alice(), house.clock.now());
+        let begun = Instant::now();
+        let spent = store.spend_step(&alice, "", now.as_secs() / 30, now + Duration::from_secs(1000), now);
+        assert!(block_on(spent).is_err());
+        assert!(begun.elapsed() < ANSWER + SLACK, "{:?}", begun.elapsed());
+        // Behind it, and beside it.
+        for name in ["alice", "bob"] {
+            let begun = Instant::now();
+            assert_eq!(house.says(name, CODE), UNAVAILABLE, "{name}");
+            assert!(begun.elapsed() < ANSWER + SLACK, "{:?}", begun.elapsed());
+        }
+        drop(waits);
+    });
+    // The trial has come to its end, and so have all the others.
+    assert_eq!(house.says("alice", CODE), DENIED);
+    house.clock.advance(1);
+    assert_eq!((house.says("alice", NEXT_CODE), house.says("bob", NEXT_CODE)), (OK, OK));
 }
