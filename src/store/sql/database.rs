@@ -3,9 +3,11 @@ use std::path::Path;
 #[cfg(feature = "sqlite")]
 use std::sync::{Arc, Mutex};
 #[cfg(feature = "sqlite")]
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Error;
+#[cfg(feature = "sqlite")]
+use sqlx::error::DatabaseError;
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -52,11 +54,18 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY);
-        File::migrated(
-            SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).connect_with(options).await?,
-            None,
-        )
-        .await
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+        // Of several processes that make a new file a WAL, SQLite has all but one fail at once, and wait for nothing.
+        let patience = Instant::now() + BUSY;
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(Error::Database(error)) if is_busy(&*error) && Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => break opened?,
+            }
+        };
+        File::migrated(pool, None).await
     }
 
     #[cfg(feature = "sqlite")]
@@ -120,6 +129,12 @@ impl Database {
             Self::Postgres(_) => "PostgreSQL",
         }
     }
+}
+
+/// `SQLITE_BUSY`, of whichever kind.
+#[cfg(feature = "sqlite")]
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 #[cfg(feature = "sqlite")]
