@@ -1,4 +1,5 @@
-//! Approvals at the gate: bound to one request, redeemed once, asked for within bounds, and closed when a store fails.
+//! Approvals at the gate: asked for within bounds, and closed when a store fails. That each is for one request, and passes
+//! once, is in `approvals_machines.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,14 +8,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::phones::{Ask, Gate, LIFETIME, Phones, Says, approvals, gate, layer};
+use common::phones::{Ask, Gate, LIFETIME, Phones, Says, approvals, gate, layer, look};
 use common::{CODE, Calls, Clock, Strict, T, kind};
 use futures_util::future::join_all;
-use http::{HeaderMap, Response};
-use http_body_util::BodyExt;
 use tower::{Layer, service_fn};
 use tower_toopher::approvals::{SealingKey, SecondRequest};
-use tower_toopher::store::{MemoryStore, PushBudget, PushStore, SqliteStore, Store, Throttle};
+use tower_toopher::store::{MemoryStore, PushBudget, PushStore, SqliteStore, Throttle};
 use tower_toopher::{
     Approval, Approvals, Attempt, DenyReason, Factor, Header, NotEnrolledPolicy, RejectionKind, Terminal, ToopherLayer,
     Verdict,
@@ -36,12 +35,6 @@ fn world_with<S: PushStore>(store: S, change: impl FnOnce(Approvals<Phones, S>) 
 
 fn world() -> World<MemoryStore> {
     world_with(MemoryStore::new(), |approvals| approvals)
-}
-
-/// All that a client sees.
-async fn look(response: Response<common::Body>) -> (u16, HeaderMap, Vec<u8>) {
-    let (head, body) = response.into_parts();
-    (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }
 
 #[tokio::test]
@@ -68,63 +61,6 @@ async fn what_the_client_is_told_while_the_phone_is_asked() {
     let (status, headers, body) = look(head.send(&world.gate).await).await;
     assert_eq!((status, body.len()), (202, 0));
     assert_ne!(headers["content-length"], "0");
-}
-
-/// F1, F2: every request that is not the same in all that matters is told what an unknown challenge is told, byte for
-/// byte, and the phone's owner can still say yes to the right one.
-#[tokio::test]
-async fn an_approval_is_for_one_request() {
-    let world = world();
-    let ask = Ask::default;
-    let challenge = ask().begin(&world.gate).await;
-    world.phones.answer(Says::Yes);
-    let unknown = look(ask().challenge("bm9uc2Vuc2U").send(&world.gate).await).await;
-    assert_eq!(unknown.0, 401);
-    assert_eq!(unknown.1["www-authenticate"], r#"Toopher realm="second factor", error="challenge_invalid""#);
-    let mut altered = challenge.clone().into_bytes();
-    altered[40] = if altered[40] == b'A' { b'B' } else { b'A' };
-    for (what, other) in [
-        ("user", ask().user("bob")),
-        ("user's case", ask().user("Alice")),
-        ("session", ask().header("cookie", "session=2")),
-        ("no session", Ask { headers: [("content-type", "application/json".into())].into(), ..ask() }),
-        ("action", ask().header("action", "log in")),
-        ("method", Ask { method: "PUT", ..ask() }),
-        ("HEAD", Ask { method: "HEAD", ..ask() }),
-        ("path", Ask { uri: "/pay/?to=bob", ..ask() }),
-        ("query", Ask { uri: "/pay?to=eve", ..ask() }),
-        ("no query", Ask { uri: "/pay", ..ask() }),
-        ("host", ask().header("host", "other.test")),
-        ("authority", Ask { uri: "http://other.test/pay?to=bob", ..ask() }),
-        ("port", Ask { uri: "http://shop.test:8080/pay?to=bob", ..ask() }),
-        ("body", Ask { body: r#"{"amount":2}"#, ..ask() }),
-        ("no body", Ask { body: "", ..ask() }),
-        ("longer body", Ask { body: "{\"amount\":1}\n", ..ask() }),
-        ("type", ask().header("content-type", "text/plain")),
-        ("encoding", ask().header("content-encoding", "gzip")),
-    ] {
-        // HEAD has no body to compare.
-        let (status, headers, body) = look(other.challenge(&challenge).send(&world.gate).await).await;
-        assert_eq!((status, &headers), (401, &unknown.1), "{what}");
-        assert!(body == unknown.2 || what == "HEAD", "{what}");
-    }
-    for (what, altered) in [
-        ("altered", std::str::from_utf8(&altered).unwrap()),
-        ("cut", &challenge[1..]),
-        ("longer", &format!("{challenge}A")),
-        ("empty", ""),
-        ("no text", "\u{e9}"),
-        ("far too long", &"A".repeat(10_000)),
-    ] {
-        assert_eq!(look(ask().challenge(altered).send(&world.gate).await).await, unknown, "{what}");
-    }
-    assert_eq!((world.calls.count(), world.phones.rings()), (0, 1));
-    // The same host, said twice and in capitals.
-    let same = Ask { uri: "http://SHOP.test/pay?to=bob", ..ask() };
-    assert_eq!(same.challenge(&challenge).send(&world.gate).await.status(), 200);
-    // Twice: it is used.
-    assert_eq!(look(ask().challenge(&challenge).send(&world.gate).await).await, unknown);
-    assert_eq!((world.calls.count(), world.phones.rings()), (1, 1));
 }
 
 #[tokio::test]
@@ -205,59 +141,6 @@ async fn who_has_no_phone_is_told_so_in_parallel_too() {
     }
     // One of them had the place; the others came meanwhile.
     assert_eq!((asked.count(), counted.count()), (1, 0));
-}
-
-async fn of_twenty_at_once_one_passes<S: PushStore>(store: S) {
-    let world = world_with(store, |approvals| approvals);
-    // Twenty with one challenge, and twenty that joined and have one each.
-    for joined in [false, true] {
-        for _ in 0..5 {
-            let before = world.calls.count();
-            let first = Ask::default().begin(&world.gate).await;
-            let mut challenges = vec![first; 20];
-            if joined {
-                for challenge in &mut challenges[1..] {
-                    *challenge = Ask::default().begin(&world.gate).await;
-                }
-            }
-            world.phones.answer(Says::Yes);
-            let tasks = challenges.into_iter().map(|challenge| {
-                let gate = world.gate.clone();
-                tokio::spawn(async move { Ask::default().challenge(&challenge).send(&gate).await.status().as_u16() })
-            });
-            let mut statuses: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-            statuses.sort_unstable();
-            assert_eq!(statuses[0], 200);
-            assert!(statuses[1..].iter().all(|status| *status == 401), "{statuses:?}");
-            assert_eq!(world.calls.count(), before + 1);
-        }
-    }
-    assert_eq!(world.phones.rings(), 10);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_at_once_one_passes_in_memory() {
-    of_twenty_at_once_one_passes(MemoryStore::new()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_at_once_one_passes_in_sqlite() {
-    of_twenty_at_once_one_passes(SqliteStore::in_memory().await.unwrap()).await;
-}
-
-/// Two processes with one key and one store are one gate.
-#[tokio::test]
-async fn replicas_share_key_and_store() {
-    let (key, store) = (SealingKey::generate().unwrap(), SqliteStore::in_memory().await.unwrap());
-    let first = world_with(store.clone(), |approvals| approvals.key(key.clone()));
-    let second = gate(approvals(&first.phones, store.clone(), &first.clock).key(key), &first.calls);
-    let stranger = gate(approvals(&first.phones, store, &first.clock), &first.calls);
-    let challenge = Ask::default().begin(&first.gate).await;
-    first.phones.answer(Says::Yes);
-    let again = Ask::default().challenge(&challenge);
-    assert_eq!(again.send(&stranger).await.status(), 401);
-    let (one, other) = tokio::join!(again.send(&first.gate), again.send(&second));
-    assert_eq!([one.status().as_u16(), other.status().as_u16()].iter().filter(|status| **status == 200).count(), 1);
 }
 
 #[tokio::test]
@@ -503,40 +386,6 @@ async fn a_verifier_that_is_down() {
         world.clock.advance(30);
     }
     assert_eq!(Ask::default().send(&world.gate).await.status(), 202);
-}
-
-/// F5: whoever is locked by wrong OTPs is locked on the way by the phone as well: at the first request, and when it is
-/// fetched. The approval is not burnt by that.
-#[tokio::test]
-async fn a_lock_holds_on_every_way() {
-    let store = MemoryStore::new();
-    let world = world_with(store.clone(), |approvals| approvals);
-    let challenge = Ask::default().begin(&world.gate).await;
-    world.phones.answer(Says::Yes);
-    let fail =
-        async |clock: &Clock| store.count_attempt(&common::alice(), &Throttle::default(), clock.now()).await.unwrap();
-    for _ in 0..5 {
-        let _ = fail(&world.clock).await;
-    }
-    for ask in [Ask::default().challenge(&challenge), Ask::default()] {
-        let response = ask.send(&world.gate).await;
-        assert_eq!(
-            (kind(&response), &response.headers()["retry-after"]),
-            (Some(RejectionKind::Throttled), &"30".parse().unwrap())
-        );
-    }
-    assert_eq!(world.calls.count(), 0);
-    world.clock.advance(30);
-    assert_eq!(Ask::default().challenge(&challenge).send(&world.gate).await.status(), 200);
-    // That was a success, so the failures are forgotten.
-    for _ in 0..5 {
-        assert_eq!(fail(&world.clock).await, tower_toopher::store::Admission::Admitted);
-    }
-    for _ in 0..95 {
-        world.clock.advance(3600);
-        let _ = fail(&world.clock).await;
-    }
-    assert_eq!(kind(&Ask::default().send(&world.gate).await), Some(RejectionKind::LockedOut));
 }
 
 /// A store whose verbs fail when they are told to.

@@ -3,18 +3,17 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::house::{DENIED, House, OK, THROTTLED, UNAVAILABLE};
+use common::house::{self, DENIED, House, OK, THROTTLED, UNAVAILABLE};
 use common::phones::{self, Ask, Phones, Says};
 use common::redis::Redis;
 use common::resp::{Do, Fake, real, sound};
 use common::trouble::verb;
-use common::{CODE, Calls, T, k20, request_of, user};
+use common::{CODE, Calls, T, k20, user};
 use http::StatusCode;
-use tower::ServiceExt;
 use tower_toopher::store::Throttle;
 use tower_toopher::test_util::conformance::s;
 use tower_toopher::test_util::{ManualClock, block_on};
@@ -145,108 +144,23 @@ fn killed_under_load_and_started_again_with_all_that_it_told() {
     killed_under_load(&LOG, true);
 }
 
-/// In the life of one server a code passes once, and if it remembers, in all of them; meanwhile there is 503, and
-/// afterwards there is none, without anything done on this side.
 fn killed_under_load(options: &[&str], remembers: bool) {
     let Some(mut redis) = Redis::start(options) else { return };
-    let store = redis.store();
-    let house = Arc::new(House::of(store.clone().deadline(Duration::from_millis(500))));
-    // What a moment belongs to: 0 a life of the server, 1 the time without one, 2 the beginning of the next; then 4, and so on.
-    let life = Arc::new(AtomicUsize::new(0));
-    let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let start = Arc::new(Barrier::new(4));
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (house, life, stop, over, start, log) =
-                (house.clone(), life.clone(), stop.clone(), over.clone(), start.clone(), log.clone());
-            std::thread::spawn(move || {
-                for round in 0.. {
-                    // All four race for each code, or all four stop: one of them decides for this round.
-                    if start.wait().is_leader() {
-                        house.users.insert(user(&format!("user {round}")), Pairing::confirmed(k20()));
-                        over.store(stop.load(Ordering::SeqCst), Ordering::SeqCst);
-                    }
-                    start.wait();
-                    if over.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let before = life.load(Ordering::SeqCst);
-                    let request = request_of(user(&format!("user {round}")), Some(CODE));
-                    let said = block_on(house.gate.clone().oneshot(request)).unwrap().status();
-                    let after = life.load(Ordering::SeqCst);
-                    log.lock().unwrap().push((round, before, after, said));
-                }
-            })
-        })
-        .collect();
-    let reached = |count: usize| {
-        let end = Instant::now() + Duration::from_secs(60);
-        let target = log.lock().unwrap().len() + count;
-        while log.lock().unwrap().len() < target {
-            assert!(Instant::now() < end, "nothing happens any more");
-            std::thread::sleep(Duration::from_millis(5));
+    let (store, deaths) = (redis.store(), 3);
+    let house = House::of(store.clone().deadline(Duration::from_millis(500)));
+    house::killed_under_load(house, &mut redis, deaths, |_, told| {
+        let patient = House::of(store);
+        for (name, race) in told {
+            if remembers {
+                assert!(race.passed <= 1 && race.passed + race.failed > 0, "{name}: {race:?}");
+            }
+            // Each code once more, of all who had passed before the last start and were not seen after it.
+            if race.passed > 0 && race.last_life < deaths {
+                patient.enrol(&name);
+                assert_eq!(patient.says(&name, CODE), if remembers { DENIED } else { OK }, "{name}");
+            }
         }
-    };
-    // Until it serves: a connection that failed just now is the answer to many who come meanwhile.
-    let served = || {
-        let end = Instant::now() + Duration::from_secs(60);
-        while log.lock().unwrap().iter().rev().take(8).any(|(.., said)| *said == UNAVAILABLE) {
-            assert!(Instant::now() < end, "it does not serve any more");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    for _ in 0..3 {
-        reached(200);
-        redis.kill();
-        life.fetch_add(1, Ordering::SeqCst);
-        // Those that were under way, and then some that begin while nobody is there.
-        reached(12);
-        life.fetch_add(1, Ordering::SeqCst);
-        redis.start_again();
-        served();
-        life.fetch_add(2, Ordering::SeqCst);
-    }
-    reached(400);
-    stop.store(true, Ordering::SeqCst);
-    load.into_iter().for_each(|thread| thread.join().unwrap());
-    let log = log.lock().unwrap();
-    let last = log.iter().map(|(round, ..)| *round).max().unwrap();
-    let (mut passes, mut errors, mut meanwhile) = (0, 0, 0);
-    for round in 0..=last {
-        let race: Vec<_> = log.iter().filter(|(of, ..)| *of == round).collect();
-        let count = |status| race.iter().filter(|(.., said)| *said == status).count();
-        let (passed, failed) = (count(OK), count(UNAVAILABLE));
-        assert_eq!(passed + failed + count(DENIED), 4, "{race:?}");
-        (passes, errors) = (passes + passed, errors + failed);
-        let lives: Vec<_> = race.iter().flat_map(|(_, before, after, _)| [*before, *after]).collect();
-        if lives.iter().all(|life| life % 4 == 1) {
-            assert_eq!(failed, 4, "there was no server: {race:?}");
-            meanwhile += 1;
-        }
-        // A race that is within one life, from its first start to its last end.
-        if remembers || lives.iter().all(|life| *life == lives[0] && life % 4 == 0) {
-            assert!(passed <= 1, "user {round} passed {passed} times");
-            assert!(failed > 0 || passed == 1, "the code of user {round} was burnt, and nobody was told");
-        }
-    }
-    assert!(
-        passes > 100 && errors >= 3 && meanwhile >= 3,
-        "{passes} passes, {errors} errors, {meanwhile} rounds without a server"
-    );
-    // The last hundred and more are after the last start: no trouble is left.
-    let tail = log.iter().filter(|(round, ..)| *round > last - 50);
-    assert!(tail.clone().count() >= 150 && tail.clone().all(|(.., said)| *said != UNAVAILABLE));
-    // Each code once more, of all who had passed before the last start and were not seen after it.
-    let patient = House::of(store);
-    for round in 0..=last {
-        let race: Vec<_> = log.iter().filter(|(of, ..)| *of == round).collect();
-        if race.iter().all(|(_, _, after, _)| *after < 10) && race.iter().any(|(.., said)| *said == OK) {
-            let name = format!("user {round}");
-            patient.users.insert(user(&name), Pairing::confirmed(k20()));
-            assert_eq!(patient.says(&name, CODE), if remembers { DENIED } else { OK }, "{name}");
-        }
-    }
+    });
 }
 
 /// What the documentation asks for: with the log written before each answer, a crash forgets nothing that was told.

@@ -1,4 +1,5 @@
-//! The embedded verifier: the clock, replay, enrolment, throttle and faults, each the way other systems got it wrong.
+//! The embedded verifier: the clock, who is enrolled, backup codes and faults, each the way other systems got it wrong.
+//! What it keeps in its store, replay and the throttle, is in `cases_over_stores.rs`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -39,47 +40,6 @@ const WRONG: Verdict = Verdict::Denied(DenyReason::WrongOtp);
 const REPLAYED: Verdict = Verdict::Denied(DenyReason::ReplayedOtp);
 const UNKNOWN: Verdict = Verdict::Denied(DenyReason::UnknownUser);
 const NOT_ENROLLED: Verdict = Verdict::Denied(DenyReason::NotEnrolled);
-
-#[tokio::test]
-async fn a_code_is_refused_after_its_use_for_as_long_as_it_could_be_accepted() {
-    for first_use in [T - 59, T - 29, T, T + 30] {
-        let (verifier, clock, _) = totp_verifier();
-        clock.set(first_use);
-        assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP, "{first_use}");
-        for later in first_use..first_use + 130 {
-            clock.set(later);
-            let verdict = send(&verifier, CODE).await.unwrap();
-            assert!(matches!(verdict, REPLAYED | WRONG | Verdict::Denied(DenyReason::Throttled { .. })), "{later}");
-            verifier.unlock(&alice()).await.unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn every_spelling_of_a_used_code_is_used() {
-    let (verifier, ..) = totp_verifier();
-    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
-    for spelling in [" 081804", "081804\t", "081 804", "081-804", "081\u{3000}804", "\u{feff}081804", "0 8 1 8 0 4\n"] {
-        assert_eq!(send(&verifier, spelling).await.unwrap(), REPLAYED, "{spelling:?}");
-        verifier.unlock(&alice()).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_older_code_is_refused_after_a_newer_one() {
-    let (verifier, clock, _) = totp_verifier();
-    clock.set(T + 2);
-    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), TOTP);
-    assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
-}
-
-#[tokio::test]
-async fn a_used_code_stays_used_when_the_clock_is_set_back() {
-    let (verifier, clock, _) = totp_verifier();
-    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
-    clock.set(T - 40);
-    assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
-}
 
 #[tokio::test]
 async fn two_devices_of_a_user_do_not_spend_each_others_steps() {
@@ -138,64 +98,6 @@ async fn who_is_not_enrolled_is_refused_and_throttled_like_anybody() {
     assert_eq!(without("nobody").await.unwrap(), UNKNOWN);
     assert_eq!(without("new").await.unwrap(), NOT_ENROLLED);
     assert_eq!(without("alice").await.unwrap(), Verdict::Denied(DenyReason::OtpRequired));
-}
-
-#[tokio::test]
-async fn enrolment_from_the_qr_code_to_the_first_login() {
-    let (verifier, clock, users) = totp_verifier();
-    let bob = user("bob");
-    let enrolment = Enrolment::with_totp("Example", "bob", k20()).unwrap();
-    users.insert(bob.clone(), enrolment.pairing());
-
-    let confirm = |otp: &str| {
-        let (verifier, bob, otp) = (verifier.clone(), bob.clone(), otp.parse().unwrap());
-        let pairing = enrolment.pairing();
-        async move { verifier.confirm(&bob, &pairing, &otp).await.unwrap() }
-    };
-    assert!(matches!(confirm("000000").await, Confirmation::Denied(DenyReason::WrongOtp)));
-    assert!(matches!(confirm("AAAABBBBCCCCDDDD").await, Confirmation::Denied(DenyReason::WrongOtp)));
-    assert_eq!(send_as(&verifier, bob.clone(), CODE).await.unwrap(), NOT_ENROLLED);
-    let Confirmation::Confirmed(pairing) = confirm("081 804").await else { panic!("not confirmed") };
-    assert!(pairing.is_confirmed());
-    users.insert(bob.clone(), pairing);
-    // The code that confirmed does not log in; the next one does.
-    assert_eq!(send_as(&verifier, bob.clone(), CODE).await.unwrap(), REPLAYED);
-    clock.set(T + 2);
-    assert_eq!(send_as(&verifier, bob.clone(), NEXT_CODE).await.unwrap(), TOTP);
-    // Nor does it confirm again.
-    assert!(matches!(confirm(NEXT_CODE).await, Confirmation::Denied(DenyReason::ReplayedOtp)));
-}
-
-#[tokio::test]
-async fn while_locked_a_right_code_is_refused_and_not_spent() {
-    let (verifier, clock, _) = totp_verifier();
-    for _ in 0..5 {
-        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
-    }
-    clock.set(T + 2);
-    for _ in 0..3 {
-        let locked = send(&verifier, NEXT_CODE).await.unwrap();
-        assert_eq!(locked, Verdict::Denied(DenyReason::Throttled { retry_after: Duration::from_secs(28) }));
-    }
-    clock.set(T + 30);
-    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), TOTP);
-    // All is forgiven.
-    for _ in 0..5 {
-        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
-    }
-}
-
-#[tokio::test]
-async fn after_a_hundred_failures_an_administrator_unlocks() {
-    let (verifier, clock, _) = totp_verifier();
-    for _ in 0..100 {
-        assert_eq!(send(&verifier, "000000").await.unwrap(), WRONG);
-        clock.advance(3600);
-    }
-    clock.set(T);
-    assert_eq!(send(&verifier, CODE).await.unwrap(), Verdict::Denied(DenyReason::LockedOut));
-    verifier.unlock(&alice()).await.unwrap();
-    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod resp;
+pub mod stores;
 pub mod toopher;
 pub mod trouble;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt};
 use tower_toopher::gate::ToopherService;
 use tower_toopher::store::PushStore;
@@ -108,6 +109,12 @@ impl Ask {
         assert_eq!(response.status(), 202, "{why:?}");
         response.headers()["toopher-challenge"].to_str().unwrap().to_owned()
     }
+}
+
+/// All that a client sees.
+pub async fn look(response: Response<Body>) -> (u16, HeaderMap, Vec<u8>) {
+    let (head, body) = response.into_parts();
+    (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }
 
 /// Two minutes, after which nothing is waited for.

@@ -94,7 +94,7 @@ impl Postgres {
         // It ends with the server, and the server with its standard input.
         let script = r#"exec 3<&0
             "$@" 3<&- >>log 2>&1 & server=$!
-            { read -r nothing <&3; kill -QUIT $server 2>/dev/null; } & reader=$!
+            { read -r nothing <&3; kill -QUIT $server 2>/dev/null; kill -CONT $server 2>/dev/null; } & reader=$!
             wait $server 2>/dev/null; kill $reader 2>/dev/null
             [ -z "$remove" ] || rm -rf "$remove""#;
         let mut supervisor = command(Path::new("sh"))
@@ -127,9 +127,27 @@ impl Postgres {
 
     /// `kill -9`, of the server and so of all that it does.
     pub fn kill(&mut self) {
-        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
-        super::output("kill", &["-9", pid.lines().next().unwrap()]);
+        super::output("kill", &["-9", &self.pid()]);
         self.end();
+    }
+
+    /// All of it stands still (SIGSTOP) until what is returned is dropped. It goes on listening, and says nothing.
+    pub fn hang(&self) -> Hanging {
+        let mut hanging = Hanging(vec![self.pid()]);
+        // The one that starts the others comes first.
+        super::output("kill", &["-STOP", &hanging.0[0]]);
+        let others = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", hanging.0[0])).unwrap();
+        for pid in others.split_whitespace() {
+            super::output("kill", &["-STOP", pid]);
+            hanging.0.push(pid.to_owned());
+        }
+        assert!(hanging.0.len() > 1, "a server without processes");
+        hanging
+    }
+
+    fn pid(&self) -> String {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().to_owned()
     }
 
     /// On the same port, with what it had acknowledged.
@@ -211,6 +229,19 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.end();
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The processes of a server that stand still.
+#[must_use]
+pub struct Hanging(Vec<String>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // Some end as soon as the first one goes on.
+            let _ = Command::new("kill").args(["-CONT", pid]).stderr(Stdio::null()).status();
+        }
     }
 }
 

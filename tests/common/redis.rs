@@ -61,10 +61,17 @@ impl Redis {
 
     /// A store with keys of its own.
     pub fn store(&self) -> RedisStore {
+        let [store] = self.stores();
+        store
+    }
+
+    /// So many with the same keys, as separate as those of machines are.
+    pub fn stores<const N: usize>(&self) -> [RedisStore; N] {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let prefix = format!("test:{}", MADE.fetch_add(1, Ordering::Relaxed));
         // The machine may be busy with other tests.
-        RedisStore::new(&self.url()).unwrap().prefix(&prefix).unwrap().deadline(Duration::from_secs(30))
+        let open = |_| RedisStore::new(&self.url()).unwrap().prefix(&prefix).unwrap().deadline(Duration::from_secs(30));
+        std::array::from_fn(open)
     }
 
     pub fn connection(&self) -> redis::Connection {

@@ -3,14 +3,18 @@ use std::path::Path;
 #[cfg(feature = "sqlite")]
 use std::sync::{Arc, Mutex};
 #[cfg(feature = "sqlite")]
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Error;
+#[cfg(feature = "sqlite")]
+use sqlx::error::DatabaseError;
 #[cfg(feature = "sqlite")]
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+#[cfg(feature = "sqlite")]
+use super::held::Held;
 #[cfg(feature = "postgres")]
 use super::postgres::{PgDatabase, Server};
 use super::transaction::Transaction;
@@ -50,11 +54,18 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY);
-        File::migrated(
-            SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).connect_with(options).await?,
-            None,
-        )
-        .await
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+        // Of several processes that make a new file a WAL, SQLite has all but one fail at once, and wait for nothing.
+        let patience = Instant::now() + BUSY;
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(Error::Database(error)) if is_busy(&*error) && Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => break opened?,
+            }
+        };
+        File::migrated(pool, None).await
     }
 
     #[cfg(feature = "sqlite")]
@@ -120,10 +131,19 @@ impl Database {
     }
 }
 
+/// `SQLITE_BUSY`, of whichever kind.
+#[cfg(feature = "sqlite")]
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
 #[cfg(feature = "sqlite")]
 impl File {
     async fn migrated(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Database, Error> {
-        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        // Several processes may start at once: one of them makes the tables, and the others wait for it.
+        let mut alone = pool.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::migrate!("migrations/sqlite").run(&mut *alone).await?;
+        alone.commit().await?;
         Ok(Database::Sqlite(Self { pool, _keeper: keeper }))
     }
 
@@ -131,13 +151,7 @@ impl File {
         &self.pool
     }
 
-    /// Takes the write lock at once, by a statement that writes nothing.
-    ///
-    /// `BEGIN IMMEDIATE` would do so, too. But sqlx asks the connection once more after a statement of one's own, and where
-    /// the future is dropped at that moment, nobody ends the transaction, and nobody else can write any more.
     async fn begin(&self) -> Result<Transaction, Error> {
-        let mut open = self.pool.begin().await?;
-        sqlx::query("DELETE FROM failures WHERE FALSE").execute(&mut *open).await?;
-        Ok(Transaction::Sqlite(open))
+        Held::begin(&self.pool).await.map(Transaction::Sqlite)
     }
 }

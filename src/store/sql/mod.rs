@@ -1,4 +1,6 @@
 mod database;
+#[cfg(feature = "sqlite")]
+mod held;
 mod kinds;
 #[cfg(feature = "postgres")]
 mod postgres;

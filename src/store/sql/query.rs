@@ -57,7 +57,7 @@ impl Query {
             #[cfg(feature = "sqlite")]
             On::Any(Database::Sqlite(file)) => Ok(self.sqlite().execute(file.pool()).await?.rows_affected()),
             #[cfg(feature = "sqlite")]
-            On::This(Transaction::Sqlite(open)) => Ok(self.sqlite().execute(&mut **open).await?.rows_affected()),
+            On::This(Transaction::Sqlite(held)) => Ok(self.sqlite().execute(held.connection()).await?.rows_affected()),
             #[cfg(feature = "postgres")]
             On::Any(Database::Postgres(server)) => server.lease().await?.execute(self.postgres()).await,
             #[cfg(feature = "postgres")]
@@ -70,8 +70,8 @@ impl Query {
             #[cfg(feature = "sqlite")]
             On::Any(Database::Sqlite(file)) => Ok(Row::all(self.sqlite().fetch_all(file.pool()).await?, Row::Sqlite)),
             #[cfg(feature = "sqlite")]
-            On::This(Transaction::Sqlite(open)) => {
-                Ok(Row::all(self.sqlite().fetch_all(&mut **open).await?, Row::Sqlite))
+            On::This(Transaction::Sqlite(held)) => {
+                Ok(Row::all(self.sqlite().fetch_all(held.connection()).await?, Row::Sqlite))
             }
             #[cfg(feature = "postgres")]
             On::Any(Database::Postgres(server)) => {

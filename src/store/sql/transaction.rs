@@ -1,5 +1,7 @@
 use sqlx::Error;
 
+#[cfg(feature = "sqlite")]
+use super::held::Held;
 #[cfg(feature = "postgres")]
 use super::postgres::Lease;
 use super::query::{Name, query};
@@ -8,7 +10,7 @@ use crate::UserId;
 /// Statements that are done together or not at all. Dropped before it is committed, none of them is.
 pub(crate) enum Transaction {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(Held),
     #[cfg(feature = "postgres")]
     Postgres(Lease),
 }
@@ -36,7 +38,7 @@ impl Transaction {
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(open) => open.commit().await,
+            Self::Sqlite(held) => held.end("COMMIT").await,
             #[cfg(feature = "postgres")]
             Self::Postgres(lease) => lease.end("COMMIT").await,
         }
@@ -46,7 +48,7 @@ impl Transaction {
     pub(crate) async fn rollback(self) -> Result<(), Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(open) => open.rollback().await,
+            Self::Sqlite(held) => held.end("ROLLBACK").await,
             #[cfg(feature = "postgres")]
             Self::Postgres(lease) => lease.end("ROLLBACK").await,
         }

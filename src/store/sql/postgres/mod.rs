@@ -33,13 +33,14 @@ const PING: Duration = Duration::from_secs(2);
 ///
 /// - each statement sees what was committed before it began (`read committed`), so whoever has waited for a lock sees
 ///   what its last holder has done;
-/// - a commit is on the disk when it is answered. Where the database asks for more (`remote_apply`), that stands;
+/// - a commit is on the disk when it is answered, and on that of a standby that is named to be waited for. Where the
+///   database asks for more (`remote_apply`), that stands;
 /// - nobody waits without end, and what a process that is gone has begun is over soon.
 async fn set_up(connection: &mut PgConnection) -> Result<(), Error> {
     const SETTINGS: &str = "SELECT set_config('search_path', 'toopher', false),
         set_config('default_transaction_isolation', 'read committed', false),
-        set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-            ELSE current_setting('synchronous_commit') END, false),
+        set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply'
+            THEN 'remote_apply' ELSE 'on' END, false),
         set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),
         set_config('idle_in_transaction_session_timeout', '10s', false),
         set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
