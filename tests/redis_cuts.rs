@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::redis::Redis;
 use common::resp::{Do, Fake, answer, sound};
-use common::trouble::side_by_side;
+use common::trouble::{self, side_by_side};
 use tower_toopher::ApprovalId;
 use tower_toopher::store::{
     Admission, BeginPush, FoundPush, NewPush, PushStore, RedisError, RedisStore, Spend, Store, Throttle,
@@ -142,14 +142,24 @@ const VERBS: [Verb; 6] = [
 fn within_any_answer_it_is_an_error_and_then_there_is_a_new_connection() {
     side_by_side(&VERBS, |_, verb| {
         let word = verb.word;
-        let whole = move |command: &[String]| Do::Say(answer(command, word));
+        let whole = move |command: &[String]| {
+            Do::Say(answer(command, if trouble::verb(command) == Some("count") { "admitted" } else { word }))
+        };
         let fake = Fake::new(sound(whole));
         let store = fake.store(20_000);
+        // Of none that was counted there is none to take back.
+        let count_before = || {
+            if verb.name == "take_back" {
+                assert_eq!(count(&store).unwrap(), Admission::Admitted);
+            }
+        };
+        count_before();
         (verb.ask)(&store).unwrap();
         let length = Arc::new(AtomicUsize::new(usize::MAX));
         let mut at = 0;
         while at < length.load(Ordering::SeqCst) {
             let seen = length.clone();
+            count_before();
             fake.now(sound(move |command| {
                 let answer = answer(command, word);
                 seen.store(answer.len(), Ordering::SeqCst);

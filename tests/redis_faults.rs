@@ -32,7 +32,8 @@ fn served(store: &RedisStore, step: u64) -> Spend {
     }
 }
 
-/// Every verb once, each at the store that `at` gives, and what came of it.
+/// Every verb once, each at the store that `at` gives, and what came of it; but not the one that takes back, which asks
+/// for nothing where nothing was counted (`redis_cuts.rs` and `redis_locks.rs` have it).
 async fn every_verb(at: impl Fn() -> RedisStore) -> Vec<Result<String, RedisError>> {
     let (alice, throttle, ticket) = (user("alice"), Throttle::default(), pushes::ticket(1));
     let push = NewPush::new(ticket, [7; 32]);
@@ -41,7 +42,6 @@ async fn every_verb(at: impl Fn() -> RedisStore) -> Vec<Result<String, RedisErro
     }
     vec![
         said(at().count_attempt(&alice, &throttle, s(NOW)).await),
-        said(at().take_back_attempt(&alice, &throttle).await),
         said(spend(&at(), 10).await),
         said(at().clear_failures(&alice).await),
         said(at().begin_push(&alice, &push, &throttle, s(NOW)).await),
@@ -106,9 +106,9 @@ fn a_server_that_hangs_is_left_in_time() {
     for outcome in block_on(every_verb(|| store.clone())) {
         assert!(outcome.unwrap_err().is_timeout());
     }
-    assert!((Duration::from_millis(2900)..Duration::from_secs(20)).contains(&begun.elapsed()));
+    assert!((Duration::from_millis(2600)..Duration::from_secs(20)).contains(&begun.elapsed()));
     // Each time it tries anew: the old connection may be to a machine that is no more.
-    assert_eq!(fake.connections.load(Ordering::SeqCst), 10);
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 9);
     fake.now(good);
     assert_eq!(block_on(spend(&store, 10)).unwrap(), Spend::Fresh);
 }

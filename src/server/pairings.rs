@@ -64,12 +64,10 @@ impl Server {
 
     /// Ends a pairing, and has its device look, if it has one.
     pub(super) async fn unpair(&self, id: &str, device: Option<&str>, audit: &mut Audit) -> Result<(), ApiError> {
-        query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2")
-            .bind(self.now_i64()?)
-            .bind(id)
-            .execute(&self.database)
-            .await?;
-        audit.settle(Outcome::Unpaired);
+        let ended =
+            query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2 AND state <> 'deactivated'");
+        let ended = ended.bind(self.now_i64()?).bind(id).execute(&self.database).await?;
+        audit.settle(if ended > 0 { Outcome::Unpaired } else { Outcome::Nothing });
         self.notify(device).await;
         Ok(())
     }

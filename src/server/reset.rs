@@ -117,11 +117,12 @@ pub(super) async fn submit(
 impl Server {
     async fn follow_reset_link(&self, id: &str, params: &Params, audit: &mut Audit) -> Result<Response, ApiError> {
         let token = params.get(&["reset_authorization"])?.unwrap_or_default();
-        let mut gone = || {
+        let gone = |audit: &mut Audit| {
             audit.settle(Outcome::Denied("unknown_link"));
             Ok(html(StatusCode::NOT_FOUND, GONE))
         };
-        let Some(question) = self.reset_question(id, token).await? else { return gone() };
+        let Some(question) = self.reset_question(id, token).await? else { return gone(audit) };
+        self.note_pairing(id, None, audit).await?;
         // Counted before it is looked at, in one statement.
         let counted = query(
             "UPDATE pairings SET reset_tries_left = reset_tries_left - 1
@@ -131,8 +132,7 @@ impl Server {
         .bind(digest(token))
         .scalar::<Option<Vec<u8>>>(&self.database)
         .await?;
-        let Some(counted) = counted else { return gone() };
-        self.note_pairing(id, None, audit).await?;
+        let Some(counted) = counted else { return gone(audit) };
         if let Some(expected) = counted {
             let given = self.answer_digest(id, params.get(&["answer"])?.unwrap_or_default());
             if !bool::from(given.ct_eq(&expected)) {

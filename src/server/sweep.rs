@@ -27,6 +27,7 @@ impl Server {
     /// When the database fails, or the clock stands before 1970.
     pub async fn sweep(&self) -> Result<(), ServerError> {
         let now = self.now_i64().map_err(|_| "the clock stands before 1970")?;
+        self.deny_unanswered(now).await?;
         // A nonce matters as long as its timestamp is accepted, and a little longer.
         let window = i64::try_from(self.clock_window.as_secs().saturating_mul(2)).unwrap_or(i64::MAX);
         for (statement, limit) in [
@@ -63,8 +64,7 @@ impl Server {
         }
         let since_epoch = Duration::from_secs(now.unsigned_abs());
         SqlStore::<Sqlite>::on(self.database.clone()).remove_what_is_over(since_epoch).await.map_err(BoxError::from)?;
-        self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await?;
-        self.deny_unanswered(now).await
+        self.refuse_signed_before(now.saturating_sub(window.saturating_add(60))).await
     }
 
     /// Writes down that requests have waited too long, which makes each of them one decision, told once. Whoever asks

@@ -46,8 +46,10 @@ impl Failures {
 
     /// Takes back an attempt that was counted and could then not be verified.
     pub fn take_back(&mut self, throttle: &Throttle) {
+        // A lock-out under a stricter throttle is not this one's to lift.
+        let locked_elsewhere = self.locked_out && self.count != throttle.lock_after();
         self.count = self.count.saturating_sub(1);
-        self.locked_out = self.count >= throttle.lock_after();
+        self.locked_out = locked_elsewhere || self.count >= throttle.lock_after();
         let delay = throttle.delay_after(self.count);
         self.until = if delay.is_zero() { Duration::ZERO } else { self.until.min(self.last.saturating_add(delay)) };
     }

@@ -87,6 +87,9 @@ pub fn another_throttle_lifts_no_lock_out<S: Store>(store: &S) {
     }
     assert_eq!(admit(store, "alice", NOW + 1000), Admission::LockedOut);
     assert_eq!(admit_strictly(), Admission::LockedOut);
+    // Nor does an attempt that is taken back under it.
+    run(store.take_back_attempt(&user("alice"), &Throttle::default())).map_err(Into::into).unwrap();
+    assert_eq!(admit(store, "alice", NOW + 1000), Admission::LockedOut);
 }
 
 pub fn a_free_failure_brings_no_wait_even_to_a_clock_set_back<S: Store>(store: &S) {

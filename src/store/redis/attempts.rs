@@ -34,8 +34,10 @@ struct OfUser {
 
 impl Attempts {
     /// Notes one that was admitted, and is verified now.
+    ///
+    /// Whoever meets with no fault takes the place of nobody who has met with one.
     pub(super) fn admitted(&self, key: &str, number: u64) {
-        self.with(key, |user| push(&mut user.admitted, number));
+        self.with(key, |other| other.owed.is_empty(), |user| push(&mut user.admitted, number));
     }
 
     /// Which one to take back: one that was admitted and that nobody has taken back yet.
@@ -45,7 +47,7 @@ impl Attempts {
 
     /// Notes one that nobody will verify. Never one that is still under way: who is verified must stay counted.
     pub(super) fn owe(&self, key: &str, number: u64) {
-        self.with(key, |user| push(&mut user.owed, number));
+        self.with(key, |_| true, |user| push(&mut user.owed, number));
     }
 
     /// Those that are to be taken back with the next call. They stay known until the next success, since one that hangs
@@ -62,11 +64,15 @@ impl Attempts {
         });
     }
 
-    fn with(&self, key: &str, change: impl FnOnce(&mut OfUser)) {
+    /// Changes what is known of a user, who takes the place of another one where `gives_way` says so.
+    fn with(&self, key: &str, gives_way: impl FnOnce(&OfUser) -> bool, change: impl FnOnce(&mut OfUser)) {
         let hash = self.hasher.hash_one(key);
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         let user = of.entry(place(hash)).or_default();
         if user.hash != hash {
+            if !gives_way(user) {
+                return;
+            }
             *user = OfUser { hash, ..OfUser::default() };
         }
         change(user);
@@ -127,6 +133,14 @@ mod tests {
         for name in 0..100_000 {
             attempts.owe(&name.to_string(), 7);
         }
+        // Nobody who meets with no fault displaces one of them.
+        let owed =
+            |attempts: &Attempts| attempts.of.lock().unwrap().values().filter(|user| !user.owed.is_empty()).count();
+        let before = owed(&attempts);
+        for name in 0..100_000 {
+            attempts.admitted(&format!("other {name}"), 7);
+        }
+        assert_eq!(owed(&attempts), before);
         let of = attempts.of.lock().unwrap();
         assert!(of.len() <= 1 << PLACES && of.len() > 1 << (PLACES - 1));
         assert!(of.values().all(|user| user.owed.len() <= MOST_OF_A_USER));

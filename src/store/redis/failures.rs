@@ -20,9 +20,9 @@ impl Store for RedisStore {
             let counted = link.call_as(number, &call, deadline, admission).await;
             match &counted {
                 Ok(Admission::Admitted) => attempts.admitted(&failures, number),
-                // It may be counted, now or later, and nobody will verify it.
-                Err(_) => attempts.owe(&failures, number),
-                Ok(_) => {}
+                // It may be counted, now or later, and nobody will verify it; unless the server says that it did nothing.
+                Err(error) if error.code().is_none() => attempts.owe(&failures, number),
+                Ok(_) | Err(_) => {}
             }
             counted
         })
@@ -33,11 +33,11 @@ impl Store for RedisStore {
         let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
         let (failures, call) = (self.prefix.failures(user), self.verb("take_back", user).throttle(throttle));
         in_the_background(async move {
-            let number = attempts.last_admitted(&failures);
-            // Where it is not known which one it is, one is taken back all the same.
-            let call = call.text(number.map(|number| number.to_string()).unwrap_or_default());
-            let taken_back = link.call(&call, deadline, |word, rest| only("taken_back", word, rest)).await;
-            if let (Err(_), Some(number)) = (&taken_back, number) {
+            // Where it is not known which one it is, none is: it might be one that was verified, and was wrong.
+            let Some(number) = attempts.last_admitted(&failures) else { return Ok(()) };
+            let taken_back =
+                link.call(&call.number(number), deadline, |word, rest| only("taken_back", word, rest)).await;
+            if taken_back.is_err() {
                 attempts.owe(&failures, number);
             }
             taken_back

@@ -101,8 +101,10 @@ local function attempt(failures, throttle, now)
     return 'admitted'
 end
 local function take_back(failures, throttle)
+    -- A lock-out under a stricter throttle is not this one's to lift.
+    local locked_elsewhere = failures.locked_out and failures.count ~= throttle.lock_after
     failures.count = math.max(failures.count - 1, 0)
-    failures.locked_out = failures.count >= throttle.lock_after
+    failures.locked_out = locked_elsewhere or failures.count >= throttle.lock_after
     local delay = delay_after(throttle, failures.count)
     failures.wait_until = delay == 0 and 0 or math.min(failures.wait_until, failures.last + delay)
 end
@@ -216,8 +218,8 @@ end
 function verbs.take_back()
     local throttle, failures, counted_by = read_throttle(), read_failures(), text()
     if not failures.none then
-        -- Without a number it is any of them. With one it is that one, and nobody takes it back again.
-        if counted_by == '' or strike(failures, counted_by) then
+        -- That one, if it is still counted, and nobody takes it back again.
+        if strike(failures, counted_by) then
             take_back(failures, throttle)
         end
         write_failures(failures, throttle)
