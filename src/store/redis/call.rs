@@ -30,6 +30,11 @@ impl Call {
         Self { keys: vec![failures, pushes], arguments: vec![verb.into()] }
     }
 
+    /// The key of the user's failures.
+    pub(super) fn failures(&self) -> &str {
+        &self.keys[0]
+    }
+
     /// What else of that user it is about.
     pub(super) fn key(mut self, key: String) -> Self {
         self.keys.push(key);

@@ -13,8 +13,9 @@ impl Store for RedisStore {
 
     async fn count_attempt(&self, user: &UserId, throttle: &Throttle, now: Duration) -> Result<Admission, RedisError> {
         let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
-        let (failures, call) = (self.prefix.failures(user), self.verb("count", user).throttle(throttle).now(now));
+        let call = self.verb("count", user).throttle(throttle).now(now);
         in_the_background(async move {
+            let failures = call.failures().to_owned();
             let call = attempts.owed(&failures).into_iter().fold(call, Call::number);
             let number = link.number();
             let counted = link.call_as(number, &call, deadline, admission).await;
@@ -31,8 +32,9 @@ impl Store for RedisStore {
 
     async fn take_back_attempt(&self, user: &UserId, throttle: &Throttle) -> Result<(), RedisError> {
         let (link, attempts, deadline) = (Arc::clone(&self.link), Arc::clone(&self.attempts), self.deadline);
-        let (failures, call) = (self.prefix.failures(user), self.verb("take_back", user).throttle(throttle));
+        let call = self.verb("take_back", user).throttle(throttle);
         in_the_background(async move {
+            let failures = call.failures().to_owned();
             // Where it is not known which one it is, none is: it might be one that was verified, and was wrong.
             let Some(number) = attempts.last_admitted(&failures) else { return Ok(()) };
             let taken_back =
@@ -55,6 +57,7 @@ impl Store for RedisStore {
     ) -> Result<Spend, RedisError> {
         let call = self.verb("spend", user).key(self.prefix.step(user, device));
         let call = call.text(format!("{step:020}")).until(keep_until).now(now);
+        let failures = call.failures().to_owned();
         let spent = self.run(call, |word, rest| match (word, rest) {
             ("fresh", []) => Some(Spend::Fresh),
             ("replayed", []) => Some(Spend::Replayed),
@@ -62,14 +65,16 @@ impl Store for RedisStore {
         });
         let spent = spent.await?;
         if spent == Spend::Fresh {
-            self.attempts.forget(&self.prefix.failures(user));
+            self.attempts.forget(&failures);
         }
         Ok(spent)
     }
 
     async fn clear_failures(&self, user: &UserId) -> Result<(), RedisError> {
-        self.run(self.verb("clear_failures", user), |word, rest| only("cleared", word, rest)).await?;
-        self.attempts.forget(&self.prefix.failures(user));
+        let call = self.verb("clear_failures", user);
+        let failures = call.failures().to_owned();
+        self.run(call, |word, rest| only("cleared", word, rest)).await?;
+        self.attempts.forget(&failures);
         Ok(())
     }
 
