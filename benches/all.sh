@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# `benches/all.sh [SECONDS]` measures everything in one go, into results.txt, and draws ratios.svg from it. It takes some
-# ten minutes; nothing else should run meanwhile.
+# Measures everything except the soak and the instruction counts in one go, writes results.txt, and draws ratios.svg. It
+# takes about ten minutes. No other program should run at the same time.
+#
+# Usage: benches/all.sh [SECONDS]
+#   SECONDS    the duration of each measurement of load.sh, 3 by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-with_default_features() {
-    cargo bench --quiet --manifest-path benches/default_features/Cargo.toml --target-dir target "$@"
+bench() {
+    cargo bench --quiet --package tower-toopher-benches "$@"
 }
 
-with_default_features --no-run
-cargo bench --quiet --no-run --bench gate --bench totp --bench form --bench oauth1 --bench stores --bench load
+bench --no-run --bench layer --bench totp
+bench --no-run --features full
+cargo build --quiet --release --package tower-toopher-benches --features full --bin load
 {
     date -u +%F
     rustc --version | cut -d' ' -f1-2
@@ -17,17 +21,18 @@ cargo bench --quiet --no-run --bench gate --bench totp --bench form --bench oaut
     awk '/MemTotal/ { printf "%.0f GiB of memory\n", $2 / 1048576 }' /proc/meminfo
     echo "load before: $(cut -d' ' -f1 /proc/loadavg)"
     for package in axum governor hyper-util moka oauth1-request reqwest totp-rs tower tower-http; do
-        awk -F'"' -v package="$package" '/^name/ { name = $2 } /^version/ && name == package { print name, $2 }' Cargo.lock
+        awk -F'"' -v package="$package" \
+            '/^name/ { name = $2 } /^version/ && name == package { print name, $2 }' Cargo.lock
     done
     echo
     echo "# with the default features"
-    for bench in gate totp; do
-        with_default_features --bench $bench
+    for bench in layer totp; do
+        bench --bench $bench
     done
     echo
     echo "# with all features"
-    for bench in gate totp form oauth1 stores; do
-        cargo bench --quiet --bench $bench
+    for bench in layer totp form oauth1 stores; do
+        bench --features full --bench $bench
     done
     echo
     echo "## servers under load"

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Puts real servers under load over loopback with wrk: `benches/load.sh [SECONDS]`, 3 by default for each figure.
+# Measures servers over loopback with wrk. Each figure is of a new server process. The server and wrk share the
+# processors. The CPU time is that of the server process, which includes the API where one is called.
 #
-# Each figure is of a server of its own, which is ended by its process id. What is measured shares its processors with
-# wrk. CPU is that of the serving process, the API included where it stands in front of one.
+# Usage: [CONNECTIONS="1 64"] benches/load.sh [SECONDS]
+#   SECONDS        the duration of each measurement, 3 by default
+#   CONNECTIONS    the numbers of connections, "1 8 64 256" by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1-3}
-command -v wrk >/dev/null || { echo "please install wrk" >&2; exit 1; }
+command -v wrk >/dev/null || { echo "wrk is not installed" >&2; exit 1; }
 
-server=$(cargo bench --bench load --no-run --message-format=json 2>/dev/null |
-    sed -n 's/.*"name":"load".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-[ -x "$server" ] || { echo "the servers could not be built" >&2; exit 1; }
+program=$(cargo build --release --package tower-toopher-benches --features full --bin load \
+    --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/load\)".*/\1/p')
 dir=$(mktemp -d)
 pid=
 finish() {
@@ -20,14 +21,15 @@ finish() {
 }
 trap finish EXIT
 
+# cpu PID: prints the clock ticks that a process has used.
 cpu() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 hz=$(getconf CLK_TCK)
 
-# measure MODE USERS CONNECTIONS
+# measure MODE USERS CONNECTIONS: prints one row.
 measure() {
-    # The database of an earlier one, too, whose key nobody has any more.
+    # Each server has its own key, so it cannot open the database of the server before.
     rm -f "$dir"/*
-    "$server" "$1" "$dir/requests" "$2" >"$dir/port" &
+    "$program" "$1" "$dir/requests" "$2" >"$dir/port" &
     pid=$!
     for _ in $(seq 600); do
         [ -s "$dir/port" ] && break
@@ -53,13 +55,13 @@ measure() {
 
 echo "mode               conn                  median      99th     per request"
 for connections in ${CONNECTIONS-1 8 64 256}; do
-    for mode in bare authorization gate-header gate-form gate-and-10k-held; do
-        measure $mode 150000 $connections
+    for mode in bare authorization layer-header layer-form layer-and-10k-held; do
+        measure $mode 150000 "$connections"
     done
-    for mode in bare-reqwest gate-reqwest bare-hyper gate-hyper; do
-        measure $mode 20000 $connections
+    for mode in bare-reqwest layer-reqwest bare-hyper layer-hyper; do
+        measure $mode 20000 "$connections"
     done
     for mode in server-reqwest server-hyper server-in-memory server-on-file; do
-        measure $mode 1500 $connections
+        measure $mode 1500 "$connections"
     done
 done

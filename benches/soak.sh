@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Leaves a gate and `toopher-server` under hostile load, and says whether they grew: `benches/soak.sh [SECONDS]`, 600 by
-# default. It fails if one of them did, or ended, or let in what it must not, or kept out what it must let in.
+# Puts the layer and toopher-server under hostile load. Fails if a process grows or ends, if it grants a request that it
+# must reject, or if it rejects a request that it must grant.
+#
+# Usage: benches/soak.sh [SECONDS]
+#   SECONDS    the duration of the load, 600 by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-soak=$(cargo bench --bench soak --no-run --message-format=json 2>/dev/null |
-    sed -n 's/.*"name":"soak".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-[ -x "$soak" ] || { echo "the soak could not be built: cargo bench --bench soak --no-run" >&2; exit 1; }
-exec "$soak" for "${1-600}"
+program=$(cargo build --release --package tower-toopher-benches --features full --bin soak \
+    --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/soak\)".*/\1/p')
+exec "$program" "${1-600}"

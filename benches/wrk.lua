@@ -1,5 +1,5 @@
--- Sends the requests of a file, each once, and says what became of them: see load.sh.
-local requests, at = {}, 0
+-- Sends each request of a file once, in order, and prints the result for load.sh.
+local requests, index = {}, 0
 
 function init(args)
     local file = assert(io.open(args[1], "rb"))
@@ -13,11 +13,12 @@ function init(args)
 end
 
 function request()
-    at = at % #requests + 1
-    return requests[at]
+    index = index % #requests + 1
+    return requests[index]
 end
 
--- Requests, seconds, median and 99th percentile in microseconds, answers that were no success, broken connections.
+-- Prints the requests, the seconds, the median and the 99th percentile in microseconds, the responses without success,
+-- and the failed connections.
 function done(summary, latency)
     local errors = summary.errors
     io.write(string.format("RESULT %d %.3f %d %d %d %d\n", summary.requests, summary.duration / 1e6,

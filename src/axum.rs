@@ -8,23 +8,24 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::{SecondFactor, WithoutSecondFactor};
+use crate::verify::{Bypassed, SecondFactor};
 
-/// Why a handler does not get the [`SecondFactor`] that it wants.
+/// The rejection of a handler that requires a [`SecondFactor`].
 ///
-/// Either no [`ToopherLayer`](crate::ToopherLayer) is in front of its route, which is a mistake of the application and
-/// answered with 500, or the layer let the request pass without one, as it was told to: 403.
+/// Its response has status 500 if the route has no [`ToopherLayer`](crate::ToopherLayer), which is a mistake of the
+/// application. It has status 403 if the layer forwarded the request without a factor, as it was configured to
+/// ([`Bypassed`]).
 #[derive(Clone, Copy, Debug)]
 pub struct MissingSecondFactor {
-    passed_without: bool,
+    bypassed: bool,
 }
 
 impl fmt::Display for MissingSecondFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.passed_without {
-            "This needs a second factor, and none was shown."
+        f.write_str(if self.bypassed {
+            "A second factor is required."
         } else {
-            "This handler wants a `SecondFactor`: add a `ToopherLayer` to its route."
+            "This handler requires a `SecondFactor`: add a `ToopherLayer` to its route."
         })
     }
 }
@@ -33,7 +34,7 @@ impl std::error::Error for MissingSecondFactor {}
 
 impl IntoResponse for MissingSecondFactor {
     fn into_response(self) -> Response {
-        let status = if self.passed_without { StatusCode::FORBIDDEN } else { StatusCode::INTERNAL_SERVER_ERROR };
+        let status = if self.bypassed { StatusCode::FORBIDDEN } else { StatusCode::INTERNAL_SERVER_ERROR };
         (status, self.to_string()).into_response()
     }
 }
@@ -43,12 +44,12 @@ impl<S: Sync> FromRequestParts<S> for SecondFactor {
     type Rejection = MissingSecondFactor;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let passed_without = parts.extensions.get::<WithoutSecondFactor>().is_some();
-        parts.extensions.get::<Self>().cloned().ok_or(MissingSecondFactor { passed_without })
+        let bypassed = parts.extensions.get::<Bypassed>().is_some();
+        parts.extensions.get::<Self>().cloned().ok_or(MissingSecondFactor { bypassed })
     }
 }
 
-/// For handlers behind a gate that some requests pass without a factor.
+/// For handlers behind a layer that forwards some requests without a factor.
 impl<S: Sync> OptionalFromRequestParts<S> for SecondFactor {
     type Rejection = Infallible;
 

@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
-# Runs every test. On Debian it first installs the programs that some of them talk to.
+# Runs every test. On Debian it first installs the programs that some of them use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin [python3]=python3-venv
-    [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver
-    [nginx]=nginx [valgrind]=valgrind)
-# Where this system knows it.
+declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin
+    [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver [nginx]=nginx
+    [valgrind]=valgrind)
+# Older releases of Debian have no Valkey.
 if apt-cache show valkey-server >/dev/null 2>&1; then
     packages[valkey-server]=valkey-server
 fi
-# Where Debian puts servers, which is on root's path only.
+# Debian's servers are in /usr/sbin, which only root has in its path.
 PATH="$PATH:/usr/sbin"
 missing=()
 for program in "${!packages[@]}"; do
     command -v "$program" >/dev/null || missing+=("${packages[$program]}")
 done
-# Debian keeps the programs of PostgreSQL's server out of the path.
+# Debian has the programs of PostgreSQL's server in a directory outside the path.
 if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
     missing+=(postgresql)
 fi
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
         echo "please install: ${missing[*]} (Debian's names)" >&2
@@ -31,7 +32,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}"
 fi
 
-# An authenticator and an OAuth client of other authors, in an environment of their own.
+# An independent authenticator and an independent OAuth client, in a virtual environment.
 python=target/pyotp/bin/python
 if ! "$python" -c 'import pyotp, requests_oauthlib' 2>/dev/null; then
     python3 -m venv --clear target/pyotp
@@ -41,18 +42,28 @@ fi
 # A program that is missing now is a failure, not a skipped test.
 export REQUIRE_TOOLS=1
 export PYOTP_PYTHON="$PWD/$python"
-cargo test --all-targets
-# The server's own tests once more, on the other database.
-TEST_DATABASE=postgres cargo test --test server_api --test server_audit --test server_web --test server_numbers
-# And with failures and spent codes in Redis.
-TEST_GUARD=redis cargo test --test server_api --test server_audit --test server_web --test server_numbers
-cargo test --doc
+# Nothing here is built twice, and test programs build a third faster without it.
+export CARGO_INCREMENTAL=0
+
+run() {
+    printf '\n== %s\n' "$*"
+    env "$@"
+}
+
+# One set of features for all of these, so that each package is built once.
+all=(cargo test --workspace --all-features)
+run "${all[@]}"
+# The server's tests with the other database, and with failures and used codes in Redis.
+run TEST_DATABASE=postgres "${all[@]}" --test api --test audit
+run TEST_FAILURE_STORE=redis "${all[@]}" --test api --test audit
 # Debian has Valkey since 13, and in the backports of 12.
 if command -v valkey-server >/dev/null; then
-    REDIS_SERVER=valkey-server cargo test --test 'redis*'
+    run REDIS_SERVER=valkey-server "${all[@]}" --test suite redis
 else
-    echo "the store in Redis was not tried with Valkey, which is not installed"
+    echo "Valkey is not installed, so the Redis store was tested with Redis only"
 fi
-# What a request costs, in instructions, since no clock of a shared machine can tell.
-benches/instructions/check.sh
+# The default features.
+run cargo test -p tower-toopher --features test-util --lib --test suite
+# Instruction counts of the main paths, which are exact where times on a shared machine are not.
+run benches/instructions.sh
 echo "all tests passed"

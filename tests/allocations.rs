@@ -1,29 +1,64 @@
-//! The gate allocates nothing of its own on the header path. What holds the `SecondFactor` for the inner service is a
-//! slot in `http::Extensions`, which is one box, as for any middleware that hands something on.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "../benches/support/services.rs"]
-mod services;
+//! The middleware allocates nothing on the header path, except one box: the `SecondFactor` in `http::Extensions`, as
+//! with any middleware that inserts an extension.
+#![allow(clippy::unwrap_used, reason = "a failure is the result of a test")]
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use common::*;
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::Full;
-use services::Bare;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
+use tower_toopher::store::MemoryStore;
+use tower_toopher::test_util::{Decision, FakePhones, ManualClock};
+use tower_toopher::verify::SessionId;
 use tower_toopher::{
-    Attempt, DenyReason, Factor, Header, HeaderOrForm, Rejection, SecondFactor, ToopherLayer, ToopherService, Verdict,
+    Action, Approvals, Attempt, DenyReason, Factor, Header, HeaderOrForm, Rejection, SecondFactor, Terminal,
+    ToopherLayer, ToopherService, UserId, Verdict,
 };
 
-#[derive(Clone)]
-struct Ask(fn() -> Verdict);
+type Body = Full<Bytes>;
 
-impl Service<Attempt> for Ask {
+const CODE: &str = "081804";
+
+fn alice() -> UserId {
+    UserId::new("alice").unwrap()
+}
+
+fn request(otp: Option<&str>) -> Request<Body> {
+    let mut request = Request::builder().uri("/account").extension(alice());
+    if let Some(otp) = otp {
+        request = request.header("Toopher-OTP", otp);
+    }
+    request.body(Body::default()).unwrap()
+}
+
+/// An inner service that allocates nothing.
+#[derive(Clone)]
+struct Bare;
+
+impl Service<Request<Body>> for Bare {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        ready(Ok(Response::new(Body::default())))
+    }
+}
+
+/// A verifier that allocates nothing.
+#[derive(Clone)]
+struct Fixed(fn() -> Verdict);
+
+impl Service<Attempt> for Fixed {
     type Response = Verdict;
     type Error = Infallible;
     type Future = Ready<Result<Verdict, Infallible>>;
@@ -37,7 +72,7 @@ impl Service<Attempt> for Ask {
     }
 }
 
-/// How often one call allocates, from the request to the dropped response. The request is made outside.
+/// The number of allocations of one call, from the request to the dropped response. The request is built before.
 fn allocations<S>(service: &mut S, request: Request<Body>) -> u64
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -50,15 +85,15 @@ where
     counted.count_total
 }
 
-fn gate(answer: fn() -> Verdict) -> ToopherService<Bare, Ask, Header> {
-    ToopherLayer::new(Ask(answer)).layer(Bare)
+fn service(verdict: fn() -> Verdict) -> ToopherService<Bare, Fixed, Header> {
+    ToopherLayer::new(Fixed(verdict)).layer(Bare)
 }
 
-/// What the response itself takes: its headers, and the extension that keeps the reason.
-fn refusal_alone() -> u64 {
+/// The number of allocations of the response: its headers, and the extension with the reason.
+fn rejection_alone() -> u64 {
     let template = {
-        let mut gate = gate(|| Verdict::Denied(DenyReason::WrongOtp));
-        let mut future = std::pin::pin!(gate.call(request(Some(CODE))));
+        let mut service = service(|| Verdict::Denied(DenyReason::WrongOtp));
+        let mut future = std::pin::pin!(service.call(request(Some(CODE))));
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(response)) => response,
             _ => unreachable!(),
@@ -66,7 +101,7 @@ fn refusal_alone() -> u64 {
     };
     let rejection = template.extensions().get::<Rejection>().unwrap();
     measure(|| {
-        let mut response = rejection.response(Full::<bytes::Bytes>::default());
+        let mut response = rejection.response(Body::default());
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/problem+json"));
         response.headers_mut().insert("content-length", 173.into());
         response.extensions_mut().insert(rejection.clone());
@@ -80,17 +115,28 @@ fn header_path() {
     let mut request_alone = Some(request(Some(CODE)));
     let extension = measure(|| {
         let mut request = request_alone.take().unwrap();
-        request.extensions_mut().insert(SecondFactor::new(alice(), tower_toopher::Action::from("x"), Factor::Totp));
+        request.extensions_mut().insert(SecondFactor::new(alice(), Action::from("x"), Factor::Totp));
     });
-    // The two names in that factor are made here; the gate shares the ones it has.
+    // The user and the action of that factor are allocated here. The layer shares those of the request.
     let slot = extension.count_total - 2;
     assert_eq!((bare, slot), (0, 1));
 
-    let mut granted = gate(|| Verdict::Granted(Factor::Totp));
+    let mut granted = service(|| Verdict::Granted(Factor::Totp));
     assert_eq!(allocations(&mut granted, request(Some(CODE))), bare + slot);
     assert_eq!(allocations(&mut granted, request(None)), bare + slot);
 
-    let mut skipped = ToopherLayer::new(Ask(|| unreachable!())).insecure_skip(|_| true).layer(Bare);
+    // The same with approvals, because a request with an OTP is not bound, and with each extension that is read. With
+    // more extensions, `http::Extensions` itself would grow.
+    let mut approving = ToopherLayer::new(Fixed(|| Verdict::Granted(Factor::Totp))).approvals().layer(Bare);
+    let mut with_session = request(Some(CODE));
+    with_session.extensions_mut().insert(SessionId::new("session").unwrap());
+    let mut with_terminal = request(Some(CODE));
+    with_terminal.extensions_mut().insert(Terminal::new("laptop").with_discriminator("random"));
+    for request in [with_session, with_terminal] {
+        assert_eq!(allocations(&mut approving, request), bare + slot);
+    }
+
+    let mut skipped = ToopherLayer::new(Fixed(|| unreachable!())).insecure_skip(|_| true).layer(Bare);
     assert_eq!(allocations(&mut skipped, request(Some(CODE))), bare);
 
     let mut passed = request(None);
@@ -99,10 +145,10 @@ fn header_path() {
 }
 
 #[test]
-fn refused() {
-    let mut wrong = gate(|| Verdict::Denied(DenyReason::WrongOtp));
-    assert_eq!(allocations(&mut wrong, request(Some(CODE))), refusal_alone());
-    assert_eq!(allocations(&mut wrong, request(Some("junk"))), refusal_alone());
+fn rejected() {
+    let mut wrong = service(|| Verdict::Denied(DenyReason::WrongOtp));
+    assert_eq!(allocations(&mut wrong, request(Some(CODE))), rejection_alone());
+    assert_eq!(allocations(&mut wrong, request(Some("junk"))), rejection_alone());
 }
 
 #[test]
@@ -111,20 +157,68 @@ fn a_form_in_one_frame_is_not_copied() {
         let request = Request::post("/").extension(alice()).header("content-type", "application/x-www-form-urlencoded");
         request.body(Body::from(body.to_owned())).unwrap()
     };
-    let mut gate =
-        ToopherLayer::new(Ask(|| Verdict::Granted(Factor::Totp))).extractor(HeaderOrForm::default()).layer(Bare);
-    let header = allocations(&mut gate, request(Some(CODE)));
+    let mut service =
+        ToopherLayer::new(Fixed(|| Verdict::Granted(Factor::Totp))).extractor(HeaderOrForm::default()).layer(Bare);
+    let header = allocations(&mut service, request(Some(CODE)));
     for body in ["otp=081804", "to=bob&amount=10000&otp=081804&memo=with+spaces+and+%25"] {
-        assert_eq!(allocations(&mut gate, form(body)), header, "{body}");
+        assert_eq!(allocations(&mut service, form(body)), header, "{body}");
     }
-    // Without an OTP an approval may be bound to it, so it is held twice: that counts its owners, and copies nothing.
-    assert_eq!(allocations(&mut gate, form(&"field=value&".repeat(5000))), header + 1);
-    // Names that might each be the field once they are decoded.
-    for lookalike in ["%6f&", "otp%78=1&", "toopher_challeng%66=1&"] {
+    // Without an OTP an approval may be bound to the body, so the body has two owners. That allocates their count, and
+    // copies nothing.
+    assert_eq!(allocations(&mut service, form(&"field=value&".repeat(5000))), header + 1);
+    // Each of these names could be that of the field after decoding.
+    for lookalike in ["%6f&", "otp%78=1&", "toopher_approva%6d=1&"] {
         assert_eq!(
-            allocations(&mut gate, form(&lookalike.repeat(60_000 / lookalike.len()))),
+            allocations(&mut service, form(&lookalike.repeat(60_000 / lookalike.len()))),
             header + 1,
             "{lookalike}"
         );
     }
+}
+
+/// Ten thousand requests wait for an approval concurrently, on one thread.
+#[test]
+fn ten_thousand_pending_approvals() {
+    const MANY: usize = 10_000;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let _entered = runtime.enter();
+    let (phones, clock) = (FakePhones::new(), ManualClock::from_secs(1_111_111_109));
+    let approvals = Approvals::new(phones.clone()).unwrap().store(MemoryStore::new()).clock(&clock);
+    let service = ToopherLayer::new(approvals)
+        .extractor(HeaderOrForm::default().buffer_all_bodies())
+        .approvals()
+        .action("pay")
+        .layer(Bare);
+    let session = SessionId::new("session=1").unwrap();
+    let request = |at: usize| {
+        Request::post("/pay?to=bob")
+            .extension(UserId::new(format!("user {at}")).unwrap())
+            .extension(session.clone())
+            .header("cookie", "session=1")
+            .header("content-type", "application/json")
+            .header("host", "shop.test")
+            .header("prefer", "wait=30")
+            .body(Body::from(r#"{"amount":1}"#))
+            .unwrap()
+    };
+    let requests: Vec<_> = (0..MANY).map(request).collect();
+    let mut pending = Vec::with_capacity(MANY);
+    let taken = measure(|| {
+        for request in requests {
+            let mut future = Box::pin(service.clone().oneshot(request));
+            assert!(future.as_mut().now_or_never().is_none());
+            pending.push(future);
+        }
+    });
+    assert_eq!(phones.push_count(), MANY);
+    // The request was allocated before. The record in the store and the future are counted.
+    let each = taken.bytes_current as usize / MANY;
+    println!("each pending request uses {each} bytes");
+    assert!(each < 3 * 1024, "{each} bytes each");
+    phones.decide(Decision::Allowed);
+    runtime.block_on(async {
+        for response in futures_util::future::join_all(pending).await {
+            assert_eq!(response.unwrap().status(), 200);
+        }
+    });
 }

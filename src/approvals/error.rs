@@ -1,80 +1,74 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::{BoxError, Fault, FaultKind};
+use crate::time::ClockError;
+use crate::verify::{BoxError, ErrorClass, VerifierError};
 
-/// Why [`Approvals`](super::Approvals) could not tell. The gate answers 503.
+/// The error of [`Approvals`](crate::Approvals). The layer responds with 503.
 #[derive(Debug)]
 pub struct ApprovalError {
-    trouble: Trouble,
+    kind: ApprovalErrorKind,
     source: Option<BoxError>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Trouble {
+/// The kind of an [`ApprovalError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ApprovalErrorKind {
+    /// The system clock is before the Unix epoch.
     Clock,
-    Randomness,
+    /// No approval token could be created, because the operating system provided no random numbers.
+    Token,
+    /// The store failed.
     Store,
+    /// The verifier failed.
     Verifier,
-    Answer,
+    /// The verifier returned a verdict that it must not return: a pending approval without an id, or in response to an
+    /// OTP.
+    InvalidVerdict,
 }
 
 impl ApprovalError {
-    pub(super) fn clock(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Clock, source: Some(error.into()) }
+    pub(super) fn token(error: impl Into<BoxError>) -> Self {
+        Self { kind: ApprovalErrorKind::Token, source: Some(error.into()) }
     }
 
     pub(super) fn store(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Store, source: Some(Fault::new(FaultKind::Store, error).into()) }
+        let source = VerifierError::new(error).with_class(ErrorClass::Store).into();
+        Self { kind: ApprovalErrorKind::Store, source: Some(source) }
     }
 
     pub(super) fn verifier(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Verifier, source: Some(error.into()) }
+        Self { kind: ApprovalErrorKind::Verifier, source: Some(error.into()) }
     }
 
-    pub(super) fn answer() -> Self {
-        Self { trouble: Trouble::Answer, source: None }
+    pub(super) fn invalid_verdict() -> Self {
+        Self { kind: ApprovalErrorKind::InvalidVerdict, source: None }
     }
 
-    /// Whether the clock stands before 1970.
+    /// The kind of the error.
     #[must_use]
-    pub fn is_clock(&self) -> bool {
-        matches!(self.trouble, Trouble::Clock)
-    }
-
-    /// Whether the store failed.
-    #[must_use]
-    pub fn is_store(&self) -> bool {
-        matches!(self.trouble, Trouble::Store)
-    }
-
-    /// Whether the verifier failed.
-    #[must_use]
-    pub fn is_verifier(&self) -> bool {
-        matches!(self.trouble, Trouble::Verifier)
-    }
-
-    /// Whether the verifier said what it must not: "pending" to an OTP, or without an id.
-    #[must_use]
-    pub fn is_answer(&self) -> bool {
-        matches!(self.trouble, Trouble::Answer)
+    pub fn kind(&self) -> ApprovalErrorKind {
+        self.kind
     }
 }
 
-impl From<crate::random::NoRandomness> for ApprovalError {
-    fn from(error: crate::random::NoRandomness) -> Self {
-        Self { trouble: Trouble::Randomness, source: Some(error.into()) }
+impl From<ClockError> for ApprovalError {
+    fn from(error: ClockError) -> Self {
+        Self { kind: ApprovalErrorKind::Clock, source: Some(error.into()) }
     }
 }
 
 impl fmt::Display for ApprovalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.trouble {
-            Trouble::Clock => "the clock stands before 1970",
-            Trouble::Randomness => "no challenge could be made",
-            Trouble::Store => "the store of pending approvals could not be asked",
-            Trouble::Verifier => "the verifier failed",
-            Trouble::Answer => "the verifier asked for an approval that it cannot name, or that nobody wanted",
+        f.write_str(match self.kind {
+            ApprovalErrorKind::Clock => "system clock is before the Unix epoch",
+            ApprovalErrorKind::Token => "approval token could not be created",
+            ApprovalErrorKind::Store => "store of pending approvals failed",
+            ApprovalErrorKind::Verifier => "verifier failed",
+            ApprovalErrorKind::InvalidVerdict => {
+                "verifier returned a pending approval without an id, or although no approval was allowed"
+            }
         })
     }
 }

@@ -1,38 +1,57 @@
 use std::time::Duration;
 
-use super::{Admission, Throttle};
+use super::encoding::{Reader, push_time};
+use super::throttle::Throttle;
+use crate::time::UnixTime;
+
+/// The version of the bytes of [`Failures`].
+const VERSION: u8 = 1;
+
+/// Whether an attempt may be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub enum Admission {
+    /// The attempt may be verified, and was counted.
+    Admitted,
+    /// The attempt may not be verified now.
+    Throttled {
+        /// How long until the next attempt is admitted.
+        retry_after: Duration,
+    },
+    /// No attempt is admitted until an administrator unlocks the account.
+    LockedOut,
+}
 
 /// The failures in a row of one user, and the rules by which they are counted.
 ///
-/// Every store counts by [`attempt`](Self::attempt) and [`take_back`](Self::take_back). Only how it keeps the fields,
-/// and makes reading, counting and writing one atomic step, is its own. Times are since 1970-01-01 00:00 UTC.
+/// Every [`Store`](super::Store) counts with [`try_record`](Self::try_record) and [`release`](Self::release). A store
+/// decides only how it keeps the record, and how it makes reading, changing and writing one atomic step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Failures {
-    /// How many there are.
-    pub count: u32,
-    /// Whether only an administrator ends this.
-    pub locked_out: bool,
-    /// When the last one was counted.
-    pub last: Duration,
-    /// Nothing is admitted before.
-    pub until: Duration,
+    pub(super) count: u32,
+    /// Whether only an administrator can unlock the account.
+    pub(super) locked_out: bool,
+    /// When the last failure was counted.
+    pub(super) last: UnixTime,
+    /// No attempt is admitted before. The epoch if there is no delay.
+    pub(super) until: UnixTime,
 }
 
 impl Failures {
-    /// Counts an attempt, if it is admitted.
-    pub fn attempt(&mut self, throttle: &Throttle, now: Duration) -> Admission {
-        if self.is_over(now) {
+    /// Counts an attempt as a failure, if it is admitted.
+    pub fn try_record(&mut self, throttle: &Throttle, now: UnixTime) -> Admission {
+        if self.is_expired(now) {
             *self = Self::default();
         }
-        // A clock that was set back must not make a wait longer than any wait is.
-        self.until = self.until.min(now.saturating_add(throttle.max_delay()));
-        // Once locked out stays so, even under a throttle that would not have locked yet.
+        // If the clock was set back, the delay is not longer than the longest one.
+        self.until = self.until.min(now + throttle.max_delay());
+        // A lock-out remains, even under a throttle that would not have locked the account yet.
         if self.locked_out || self.count >= throttle.lock_after() {
             self.locked_out = true;
             return Admission::LockedOut;
         }
-        let retry_after = self.until.saturating_sub(now);
+        let retry_after = self.until.saturating_duration_since(now);
         if !retry_after.is_zero() {
             return Admission::Throttled { retry_after };
         }
@@ -40,32 +59,79 @@ impl Failures {
         self.locked_out = self.count >= throttle.lock_after();
         self.last = now;
         let delay = throttle.delay_after(self.count);
-        self.until = if delay.is_zero() { Duration::ZERO } else { now.saturating_add(delay) };
+        self.until = if delay.is_zero() { UnixTime::EPOCH } else { now + delay };
         Admission::Admitted
     }
 
-    /// Takes back an attempt that was counted and could then not be verified.
-    pub fn take_back(&mut self, throttle: &Throttle) {
-        // A lock-out under a stricter throttle is not this one's to lift.
+    /// Releases an attempt that was counted and could not be verified.
+    pub fn release(&mut self, throttle: &Throttle) {
+        // A lock-out under a stricter throttle remains.
         let locked_elsewhere = self.locked_out && self.count != throttle.lock_after();
         self.count = self.count.saturating_sub(1);
         self.locked_out = locked_elsewhere || self.count >= throttle.lock_after();
         let delay = throttle.delay_after(self.count);
-        self.until = if delay.is_zero() { Duration::ZERO } else { self.until.min(self.last.saturating_add(delay)) };
+        self.until = if delay.is_zero() { UnixTime::EPOCH } else { self.until.min(self.last + delay) };
     }
 
-    /// Whether they are old enough to be forgotten: after [`Throttle::FORGET_AFTER`], or
-    /// [`Throttle::FORGET_FEW_AFTER`] where they are fewer than [`Throttle::FEW`] and brought no wait.
+    /// Whether the record can be deleted: after [`Throttle::COUNT_TTL`], or after [`Throttle::SMALL_COUNT_TTL`] if
+    /// there are fewer failures than [`Throttle::SMALL_COUNT`] and they caused no delay. A lock-out never expires.
     #[must_use]
-    pub fn is_over(&self, now: Duration) -> bool {
-        let few = self.count < Throttle::FEW && self.until.is_zero();
-        let kept = if few { Throttle::FORGET_FEW_AFTER } else { Throttle::FORGET_AFTER };
-        !self.locked_out && now.saturating_sub(self.last) > kept
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        let small = self.count < Throttle::SMALL_COUNT && self.until == UnixTime::EPOCH;
+        let ttl = if small { Throttle::SMALL_COUNT_TTL } else { Throttle::COUNT_TTL };
+        !self.locked_out && now.saturating_duration_since(self.last) > ttl
     }
 
-    /// Whether nothing is admitted at the moment.
+    /// Whether no attempt is admitted now.
     #[must_use]
-    pub fn is_active(&self, now: Duration) -> bool {
+    pub fn is_blocked(&self, now: UnixTime) -> bool {
         self.locked_out || self.until > now
+    }
+
+    /// The record as bytes, for a store that keeps it as one value.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.count.to_be_bytes());
+        bytes.push(self.locked_out.into());
+        push_time(&mut bytes, self.last);
+        push_time(&mut bytes, self.until);
+        bytes
+    }
+
+    /// Reads the bytes that [`to_bytes`](Self::to_bytes) returned. Returns `None` for other bytes, which a store must
+    /// report as an error, and never treat as an empty record.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        if reader.u8()? != VERSION {
+            return None;
+        }
+        let (count, locked_out) = (reader.u32()?, reader.flag()?);
+        let failures = Self { count, locked_out, last: reader.time()?, until: reader.time()? };
+        reader.rest().is_empty().then_some(failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_exact_and_nothing_else_is_a_record() {
+        let mut failures = Failures::default();
+        let odd = UnixTime::from_millis(1_111_111_109_123);
+        for _ in 0..7 {
+            let bytes = failures.to_bytes();
+            assert_eq!(Failures::from_bytes(&bytes), Some(failures));
+            let _ = failures.try_record(&Throttle::default(), odd);
+        }
+        let bytes = failures.to_bytes();
+        for length in 0..bytes.len() {
+            assert_eq!(Failures::from_bytes(&bytes[..length]), None);
+        }
+        for bad in [[&bytes[..], &[0]].concat(), [&[2], &bytes[1..]].concat()] {
+            assert_eq!(Failures::from_bytes(&bad), None);
+        }
     }
 }

@@ -1,21 +1,22 @@
-use std::fmt;
 use std::time::Duration;
 
-/// The most failures in a row that any policy allows (NIST SP 800-63B, revision 3, section 5.2.2).
-pub(crate) const MAX_IN_A_ROW: u32 = 100;
+use crate::error::{ConfigError, ConfigErrorKind};
+
+/// The maximum number of failures in a row that any throttle allows (NIST SP 800-63B, revision 3, section 5.2.2).
+pub(crate) const MAX_FAILURES: u32 = 100;
 const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many failures are free, how the waits grow after that, and where it ends.
+/// The limits on failures: how many cause no delay, how the delays grow, and how many lock the account.
 ///
-/// By default five failures are free; then each further one doubles a wait that starts at 30 seconds and stops growing
-/// at one hour; after 100 failures in a row only an administrator lets the user try again. A success forgets them all.
-/// With six digits and three codes in the window, 100 guesses find a code with a chance of 1 in 3,300.
+/// By default five failures cause no delay. Each further failure doubles a delay that starts at 30 seconds and ends at
+/// one hour. After 100 failures in a row only an administrator can unlock the account. A success deletes the failures.
+/// With six digits and three codes in the window, 100 guesses find a code with a probability of 1 in 3,300.
 ///
-/// Failures without a success are forgotten a year after the last of them, except where the account is locked out. Up
-/// to four that brought no wait are forgotten after 30 days, so that whoever sends wrong codes for invented names does not
-/// fill a store for a year. That lets four guesses in 30 days through for as long as nobody logs in, without the lock-out
-/// after 100: with six digits and three codes in the window a chance of 1 in 6,800 a year, of whoever has the password.
-/// Accounts that are no longer used are better disabled.
+/// Without a success, a store deletes failures a year after the last one, except for a lock-out. It deletes up to four
+/// failures that caused no delay after 30 days, so that wrong codes for invented names do not fill the store for a
+/// year. This allows four guesses in 30 days, as long as the user does not log in, without the lock-out after 100. With
+/// six digits and three codes in the window, an attacker who has the password finds a code with a probability of 1 in
+/// 6,800 a year. Disable accounts that are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     free: u32,
@@ -25,38 +26,38 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// How long after the last of them failures are forgotten, unless the account is locked out: a year.
-    pub const FORGET_AFTER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    /// How long failures are stored after the last one, unless the account is locked out: a year.
+    pub const COUNT_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-    /// How long after the last of them failures are forgotten that are fewer than [`FEW`](Self::FEW) and brought no
-    /// wait: 30 days.
-    pub const FORGET_FEW_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    /// How long failures are stored if there are fewer than [`SMALL_COUNT`](Self::SMALL_COUNT) and they caused no
+    /// delay: 30 days.
+    pub const SMALL_COUNT_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-    /// So many failures are remembered for long under every policy, even one with more that are free: 5.
-    pub const FEW: u32 = 5;
+    /// The number of failures from which they are stored for [`COUNT_TTL`](Self::COUNT_TTL) under every throttle, even
+    /// if more failures cause no delay: 5.
+    pub const SMALL_COUNT: u32 = 5;
 
-    /// A policy of `free` failures without a wait, waits that double from `first_delay` up to `max_delay`, and a lock
-    /// that only an administrator lifts after `lock_after` failures in a row.
+    /// Sets the limits: `free` failures cause no delay, further ones double a delay from `first_delay` up to
+    /// `max_delay`, and `lock_after` failures in a row lock the account until an administrator unlocks it.
     ///
-    /// Each guess that is let through faster is one for whoever has stolen a password; each wait and the lock are also
-    /// what that thief can do to the account's owner.
+    /// Shorter delays give more guesses to an attacker with a stolen password. Longer delays and an earlier lock-out
+    /// let the same attacker keep the user out.
     ///
     /// # Errors
     ///
-    /// [`InvalidThrottle`] unless `1 <= free <= lock_after <= 100` and
+    /// [`ConfigError`] unless `1 <= free <= lock_after <= 100` and
     /// `1 second <= first_delay <= max_delay <= 24 hours`.
-    pub fn new(
-        free: u32,
-        first_delay: Duration,
-        max_delay: Duration,
-        lock_after: u32,
-    ) -> Result<Self, InvalidThrottle> {
-        let counts = (1..=lock_after).contains(&free) && lock_after <= MAX_IN_A_ROW;
+    pub fn new(free: u32, first_delay: Duration, max_delay: Duration, lock_after: u32) -> Result<Self, ConfigError> {
+        let counts = (1..=lock_after).contains(&free) && lock_after <= MAX_FAILURES;
         let delays = Duration::from_secs(1) <= first_delay && first_delay <= max_delay && max_delay <= MAX_DELAY;
-        if counts && delays { Ok(Self { free, first_delay, max_delay, lock_after }) } else { Err(InvalidThrottle) }
+        if counts && delays {
+            Ok(Self { free, first_delay, max_delay, lock_after })
+        } else {
+            Err(ConfigError::new(ConfigErrorKind::Throttle))
+        }
     }
 
-    /// How many failures bring no wait.
+    /// How many failures cause no delay.
     #[must_use]
     pub fn free(&self) -> u32 {
         self.free
@@ -68,19 +69,19 @@ impl Throttle {
         self.lock_after
     }
 
-    /// The first wait.
+    /// The first delay.
     #[must_use]
     pub fn first_delay(&self) -> Duration {
         self.first_delay
     }
 
-    /// The longest wait.
+    /// The longest delay.
     #[must_use]
     pub fn max_delay(&self) -> Duration {
         self.max_delay
     }
 
-    /// How long nothing is admitted after `failures` failures in a row.
+    /// How long no attempt is admitted after `failures` failures in a row.
     ///
     /// ```
     /// use std::time::Duration;
@@ -106,25 +107,10 @@ impl Default for Throttle {
             free: 5,
             first_delay: Duration::from_secs(30),
             max_delay: Duration::from_secs(60 * 60),
-            lock_after: MAX_IN_A_ROW,
+            lock_after: MAX_FAILURES,
         }
     }
 }
-
-/// Numbers that are no [`Throttle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidThrottle;
-
-impl fmt::Display for InvalidThrottle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a throttle needs 1 <= free <= lock_after <= 100 and 1 second <= first_delay <= max_delay <= 24 hours",
-        )
-    }
-}
-
-impl std::error::Error for InvalidThrottle {}
 
 #[cfg(test)]
 mod tests {
@@ -142,7 +128,7 @@ mod tests {
             (5, s(2), s(1), 10),
             (5, s(1), s(86_401), 10),
         ] {
-            assert_eq!(Throttle::new(free, first, max, lock), Err(InvalidThrottle));
+            assert_eq!(Throttle::new(free, first, max, lock).unwrap_err().kind(), ConfigErrorKind::Throttle);
         }
     }
 

@@ -1,39 +1,46 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A clock that stands still until it is set. Clones are the same clock.
+use crate::time::{Clock, UnixTime};
+
+/// A clock that stands still until a test sets it. Clones are the same clock.
 ///
-/// It counts in seconds, since codes do.
+/// It counts seconds. Setters named `clock` accept it, by value or by reference.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// One that stands at so many seconds since 1970-01-01 00:00 UTC.
+    /// A clock at this number of seconds since 1970-01-01 00:00 UTC.
     #[must_use]
-    pub fn at(seconds: u64) -> Self {
+    pub fn from_secs(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 
-    /// Sets it, forwards or back.
+    /// Sets the clock, forwards or back, to this number of seconds since 1970-01-01 00:00 UTC.
     pub fn set(&self, seconds: u64) {
         self.0.store(seconds, Ordering::SeqCst);
     }
 
-    /// Lets so many seconds pass.
+    /// Advances the clock by this number of seconds.
     pub fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// The time since 1970-01-01 00:00 UTC, as the verbs of a store take it.
+    /// The current time.
     #[must_use]
-    pub fn now(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::SeqCst))
+    pub fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.0.load(Ordering::SeqCst))
     }
+}
 
-    /// What the setters named `clock` take, such as that of `TotpVerifier`.
-    pub fn reading(&self) -> impl Fn() -> SystemTime + Clone + Send + Sync + 'static {
-        let clock = self.clone();
-        move || UNIX_EPOCH + clock.now()
+impl From<ManualClock> for Clock {
+    fn from(clock: ManualClock) -> Self {
+        Self::from(move || clock.now())
+    }
+}
+
+impl From<&ManualClock> for Clock {
+    fn from(clock: &ManualClock) -> Self {
+        clock.clone().into()
     }
 }

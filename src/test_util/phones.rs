@@ -4,39 +4,40 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use crate::{Approval, ApprovalId, Attempt, BoxError, DenyReason, Factor, Pending, Verdict};
+use crate::verify::{ApprovalId, ApprovalMode, Attempt, BoxError, DenyReason, Factor, PendingApproval, Verdict};
 
-/// What a person does with a question.
+/// The user's decision about an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Answer {
-    /// It is not answered yet.
-    Nothing,
-    /// It is allowed.
-    Yes,
-    /// It is denied.
-    No,
-    /// It will never be answered: the phone has been taken out of the account since it rang.
+pub enum Decision {
+    /// There is no decision yet.
+    Undecided,
+    /// The user allows it.
+    Allowed,
+    /// The user denies it.
+    Denied,
+    /// There will be no decision: the phone was removed from the account after the push.
     Gone,
 }
 
-/// A verifier that asks people, whose answers the test gives. Clones are the same phones.
+/// A verifier that sends pushes to simulated phones, whose decisions the test makes. Clones are the same phones.
 ///
 /// ```
 /// use tower::ServiceExt;
-/// use tower_toopher::test_util::{Answer, FakePhones, block_on};
-/// use tower_toopher::{Approval, Attempt, Factor, UserId, Verdict};
+/// use tower_toopher::test_util::{Decision, FakePhones, block_on};
+/// use tower_toopher::verify::ApprovalMode;
+/// use tower_toopher::{Attempt, Factor, UserId, Verdict};
 ///
 /// # block_on(async {
 /// let phones = FakePhones::new();
 /// let attempt = Attempt::new(UserId::new("alice")?, "pay");
-/// let asked = phones.clone().oneshot(attempt.clone().with_approval(Approval::Wanted)).await?;
-/// let Verdict::Pending(pending) = asked else { panic!() };
-/// assert_eq!(phones.rings(), 1);
+/// let verdict = phones.clone().oneshot(attempt.clone().with_approval_mode(ApprovalMode::Request)).await?;
+/// let Verdict::Pending(pending) = verdict else { return Err("not pending".into()) };
+/// assert_eq!(phones.push_count(), 1);
 ///
-/// phones.answer(Answer::Yes);
+/// phones.decide(Decision::Allowed);
 /// let id = pending.id().unwrap().clone();
-/// let attempt = attempt.with_approval(Approval::Asked(id));
+/// let attempt = attempt.with_approval_mode(ApprovalMode::Poll(id));
 /// assert_eq!(phones.oneshot(attempt).await?, Verdict::Granted(Factor::Push));
 /// # Ok::<(), tower_toopher::BoxError>(())
 /// # }).unwrap();
@@ -48,18 +49,19 @@ pub struct FakePhones {
 
 #[derive(Debug, Default)]
 struct State {
-    asked: Vec<Answer>,
+    /// The decision about each push.
+    pushes: Vec<Decision>,
     polls: usize,
-    failing: usize,
-    taken_back: usize,
+    failures: usize,
+    cancelled: usize,
     rule: Option<Verdict>,
 }
 
 impl FakePhones {
-    /// The OTP that is right, for everybody and as often as it comes.
+    /// The right OTP of all users, which is never a replay.
     pub const OTP: &str = "081804";
 
-    /// Phones that nobody has asked anything yet.
+    /// Phones that received no push.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -69,40 +71,40 @@ impl FakePhones {
         self.state.lock().unwrap()
     }
 
-    /// How often any phone rang.
+    /// The number of pushes.
     #[must_use]
-    pub fn rings(&self) -> usize {
-        self.state().asked.len()
+    pub fn push_count(&self) -> usize {
+        self.state().pushes.len()
     }
 
-    /// How often somebody looked whether a question was answered.
+    /// How often an approval was polled.
     #[must_use]
-    pub fn polls(&self) -> usize {
+    pub fn poll_count(&self) -> usize {
         self.state().polls
     }
 
-    /// How many questions were taken back, because the OTP came after all.
+    /// The number of approvals that were cancelled, because an OTP decided.
     #[must_use]
-    pub fn taken_back(&self) -> usize {
-        self.state().taken_back
+    pub fn cancelled_count(&self) -> usize {
+        self.state().cancelled
     }
 
-    /// Answers whatever is open.
-    pub fn answer(&self, answer: Answer) {
-        for given in &mut self.state().asked {
-            if *given == Answer::Nothing {
-                *given = answer;
+    /// Decides all approvals that are undecided.
+    pub fn decide(&self, decision: Decision) {
+        for of_push in &mut self.state().pushes {
+            if *of_push == Decision::Undecided {
+                *of_push = decision;
             }
         }
     }
 
-    /// Fails so many times, beginning with the next call.
+    /// Makes the next `times` calls fail.
     pub fn fail(&self, times: usize) {
-        self.state().failing = times;
+        self.state().failures = times;
     }
 
-    /// Decides without asking anybody, as an automation does; with none, asks again.
-    pub fn rule(&self, verdict: Option<Verdict>) {
+    /// Responds with `verdict` instead of a push, as an automation does. With `None`, sends pushes again.
+    pub fn set_rule(&self, verdict: Option<Verdict>) {
         self.state().rule = verdict;
     }
 }
@@ -118,42 +120,45 @@ impl Service<Attempt> for FakePhones {
 
     /// # Panics
     ///
-    /// When it is asked for a question that nobody has begun.
+    /// When it polls an approval that was never requested.
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         let mut state = self.state();
-        if state.failing > 0 {
-            state.failing -= 1;
-            return ready(Err("out of reach".into()));
+        if state.failures > 0 {
+            state.failures -= 1;
+            return ready(Err("unreachable".into()));
         }
-        ready(Ok(match (attempt.otp(), attempt.approval()) {
-            (Some(otp), approval) if otp.as_str() == Self::OTP => {
-                state.taken_back += usize::from(matches!(approval, Approval::Asked(_)));
+        ready(Ok(match (attempt.otp(), attempt.approval_mode()) {
+            (Some(otp), mode) if otp.as_str() == Self::OTP => {
+                state.cancelled += usize::from(matches!(mode, ApprovalMode::Poll(_)));
                 Verdict::Granted(Factor::Totp)
             }
             (Some(_), _) => Verdict::Denied(DenyReason::WrongOtp),
-            (None, Approval::Wanted) => match &state.rule {
+            (None, ApprovalMode::Request) => match &state.rule {
                 Some(verdict) => verdict.clone(),
                 None => {
-                    let id = format!("question {}", state.asked.len());
-                    state.asked.push(Answer::Nothing);
-                    Pending::new().with_id(ApprovalId::new(id).unwrap()).with_number(Some(7)).into()
+                    let id = format!("approval {}", state.pushes.len());
+                    state.pushes.push(Decision::Undecided);
+                    pending().with_id(ApprovalId::new(id).unwrap()).into()
                 }
             },
-            (None, Approval::Asked(id)) => {
+            (None, ApprovalMode::Poll(id)) => {
                 state.polls += 1;
-                match question(id).and_then(|at| state.asked.get(at)) {
-                    Some(Answer::Yes) => Verdict::Granted(Factor::Push),
-                    Some(Answer::No) => Verdict::Denied(DenyReason::Refused),
-                    Some(Answer::Gone) => Verdict::Denied(DenyReason::NotEnrolled),
-                    Some(Answer::Nothing) => Pending::new().with_number(Some(7)).into(),
-                    None => panic!("asked for {id:?}, which nobody has begun"),
+                match state.pushes[index_of(id)] {
+                    Decision::Allowed => Verdict::Granted(Factor::Push),
+                    Decision::Denied => Verdict::Denied(DenyReason::DeniedByUser),
+                    Decision::Gone => Verdict::Denied(DenyReason::NotEnrolled),
+                    Decision::Undecided => pending().into(),
                 }
             }
-            (None, Approval::Unwanted) => Verdict::Denied(DenyReason::OtpRequired),
+            (None, ApprovalMode::Disallowed) => Verdict::Denied(DenyReason::OtpRequired),
         }))
     }
 }
 
-fn question(id: &ApprovalId) -> Option<usize> {
-    id.as_str().strip_prefix("question ")?.parse().ok()
+fn pending() -> PendingApproval {
+    PendingApproval::new().with_number(7).unwrap()
+}
+
+fn index_of(id: &ApprovalId) -> usize {
+    id.as_str().strip_prefix("approval ").unwrap().parse().unwrap()
 }

@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use crate::{Attempt, BoxError, Verdict};
+use crate::verify::{Attempt, BoxError, Verdict};
 
-type Says = dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync;
+type Respond = dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync;
 
-/// A verifier that says what it is told to, and counts how often it was asked.
+/// A verifier that responds as a test prescribes, and counts its calls.
 ///
 /// ```
 /// use tower_toopher::test_util::ScriptedVerifier;
@@ -25,23 +25,23 @@ type Says = dyn Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync;
 /// ```
 #[must_use]
 pub struct ScriptedVerifier {
-    says: Arc<Says>,
+    respond: Arc<Respond>,
     calls: Arc<AtomicUsize>,
     ready: bool,
 }
 
 impl ScriptedVerifier {
-    /// One that answers each attempt so. Clones count together.
-    pub fn new(says: impl Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync + 'static) -> Self {
-        Self { says: Arc::new(says), calls: Arc::default(), ready: false }
+    /// A verifier that responds to each attempt with the result of `respond`. Clones share the count of calls.
+    pub fn new(respond: impl Fn(&Attempt) -> Result<Verdict, BoxError> + Send + Sync + 'static) -> Self {
+        Self { respond: Arc::new(respond), calls: Arc::default(), ready: false }
     }
 
-    /// One that says the same to everybody.
+    /// A verifier that responds to every attempt with `verdict`.
     pub fn always(verdict: Verdict) -> Self {
         Self::new(move |_| Ok(verdict.clone()))
     }
 
-    /// How often it was asked.
+    /// The number of calls.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
@@ -51,7 +51,7 @@ impl ScriptedVerifier {
 /// A clone is never ready.
 impl Clone for ScriptedVerifier {
     fn clone(&self) -> Self {
-        Self { says: Arc::clone(&self.says), calls: Arc::clone(&self.calls), ready: false }
+        Self { respond: Arc::clone(&self.respond), calls: Arc::clone(&self.calls), ready: false }
     }
 }
 
@@ -67,11 +67,11 @@ impl Service<Attempt> for ScriptedVerifier {
 
     /// # Panics
     ///
-    /// When this very instance was not made ready since the last call.
+    /// When this instance was not driven to readiness since its last call.
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
+        assert!(std::mem::take(&mut self.ready), "called without readiness");
         self.calls.fetch_add(1, Ordering::SeqCst);
-        ready((self.says)(&attempt))
+        ready((self.respond)(&attempt))
     }
 }
 

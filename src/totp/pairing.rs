@@ -1,26 +1,27 @@
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::{Future, ready};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{BackupCodeDigest, Totp};
-use crate::{BoxError, UserId};
+use super::code::Totp;
+use super::recovery::RecoveryCodeDigest;
+use super::window::Window;
+use crate::store::UsedStep;
+use crate::time::UnixTime;
+use crate::verify::{BoxError, DenyReason, Otp, UserId};
 
-/// The bond between an account and an authenticator.
+/// The binding of an authenticator to an account.
 ///
-/// It verifies nothing before it is *confirmed*, that is, before a first code of the authenticator has shown that it
-/// computes what the verifier computes.
-///
-/// Clones share what is in it.
+/// The verifier ignores it until it is *confirmed*: until a first code has proved that the authenticator computes the
+/// same codes as the verifier. Clones share its content.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pairing {
-    bond: Arc<Bond>,
+    authenticator: Arc<Authenticator>,
     confirmed: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Bond {
+struct Authenticator {
     device: Arc<str>,
     totp: Totp,
 }
@@ -28,37 +29,37 @@ struct Bond {
 impl Pairing {
     /// A pairing that has not been confirmed.
     pub fn unconfirmed(totp: Totp) -> Self {
-        Self { bond: Arc::new(Bond { device: "".into(), totp }), confirmed: false }
+        Self { authenticator: Arc::new(Authenticator { device: "".into(), totp }), confirmed: false }
     }
 
-    /// A pairing that the application has stored as confirmed.
+    /// A pairing that the application stored as confirmed.
     ///
-    /// For one that has not been, this skips the check that the authenticator works, and lets the first code be used
-    /// twice: once unseen, and once here.
+    /// For a pairing that has not been confirmed, this skips the check that the authenticator works, and the first code
+    /// is accepted twice: once by the application, and once here.
     pub fn confirmed(totp: Totp) -> Self {
         Self { confirmed: true, ..Self::unconfirmed(totp) }
     }
 
-    /// Sets the name under which spent codes are kept, apart for each device of the user. Default: the empty name.
+    /// Sets the id of the device. The store keeps the used steps of each device apart. Default: the empty id.
     ///
-    /// It is the device's for life: under a second name every code of the last minute would be fresh again.
+    /// A device must keep its id. Under another id, every code of the last minute would be accepted again.
     pub fn device(mut self, id: impl Into<Arc<str>>) -> Self {
-        Arc::make_mut(&mut self.bond).device = id.into();
+        Arc::make_mut(&mut self.authenticator).device = id.into();
         self
     }
 
-    /// How codes are made.
+    /// How the codes are computed.
     pub fn totp(&self) -> &Totp {
-        &self.bond.totp
+        &self.authenticator.totp
     }
 
-    /// The name under which spent codes are kept.
+    /// The id of the device.
     #[must_use]
     pub fn device_id(&self) -> &str {
-        &self.bond.device
+        &self.authenticator.device
     }
 
-    /// Whether it verifies.
+    /// Whether the verifier accepts its codes.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         self.confirmed
@@ -67,13 +68,35 @@ impl Pairing {
     pub(super) fn confirm(self) -> Self {
         Self { confirmed: true, ..self }
     }
+
+    /// A step whose code was verified. The record is kept long enough for every verifier that shares the store,
+    /// whatever its window.
+    pub(super) fn used_step(&self, step: u64, now: UnixTime) -> UsedStep {
+        let period = Duration::from_secs(u64::from(self.totp().parameters().2.get()));
+        let keep_until = now + period.saturating_mul(2 * Window::WIDEST.steps());
+        UsedStep::new(Arc::clone(&self.authenticator.device), step, keep_until)
+    }
 }
 
-/// The application's user table, as the verifier sees it.
+/// The accepted pairings of which `otp` is a code, and the steps. `None` if no pairing is accepted.
+pub(super) fn matching_pairings<'a>(
+    pairings: &'a [Pairing],
+    is_accepted: fn(&Pairing) -> bool,
+    otp: &Otp,
+    now: UnixTime,
+    window: Window,
+) -> Option<Vec<(&'a Pairing, u64)>> {
+    let mut accepted = pairings.iter().filter(|pairing| is_accepted(pairing)).peekable();
+    accepted.peek()?;
+    let step = |pairing: &'a Pairing| Some((pairing, pairing.totp().matching_step(otp, now, window)?));
+    Some(accepted.filter_map(step).collect())
+}
+
+/// The application's user table, as the verifier needs it.
 ///
 /// ```
 /// use tower_toopher::UserId;
-/// use tower_toopher::totp::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, SecretError, Totp};
+/// use tower_toopher::totp::{Lookup, Pairing, Pairings, RecoveryCodeDigest, Secret, SecretError, Totp};
 ///
 /// struct Users { /* a connection pool */ }
 ///
@@ -90,49 +113,50 @@ impl Pairing {
 ///         })
 ///     }
 ///
-///     async fn redeem_backup_code(&self, user: &UserId, code: &BackupCodeDigest) -> Result<bool, SecretError> {
-///         // DELETE FROM backup_codes WHERE user_id = $1 AND digest = $2, and whether a row went
+///     async fn redeem_recovery_code(&self, user: &UserId, code: &RecoveryCodeDigest) -> Result<bool, SecretError> {
+///         // DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2, and whether a row was deleted
 ///         # let _ = (user, code);
 ///         Ok(false)
 ///     }
 /// }
 /// ```
 pub trait Pairings: Send + Sync + 'static {
-    /// The error of both methods. It closes the gate: 503.
+    /// The error of both methods. The layer responds with 503.
     type Error: Into<BoxError>;
 
-    /// Looks `user` up, and their pairing.
+    /// Finds `user` and the user's pairing.
     ///
     /// # Errors
     ///
-    /// When it is not certain. An error counts nothing against the user.
+    /// When the result is not certain. An error does not count as a failure of the user.
     fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, Self::Error>> + Send;
 
-    /// Takes the backup code out of those that `user` has left, and says whether it was among them, **in one atomic
-    /// step**: of two requests with one code, one gets `true`. An application without backup codes returns `false`.
+    /// Deletes the recovery code from the unused codes of `user`, and returns whether it was one of them, **in one
+    /// atomic step**: of two requests with one code, one gets `true`. An application without recovery codes returns
+    /// `false`.
     ///
     /// # Errors
     ///
-    /// When it is not certain that the code was there, and is gone.
-    fn redeem_backup_code(
+    /// When it is not certain that the code existed and is deleted.
+    fn redeem_recovery_code(
         &self,
         user: &UserId,
-        code: &BackupCodeDigest,
+        code: &RecoveryCodeDigest,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
-/// What a user table knows of a user.
+/// The result of looking up a user.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use]
 pub enum Lookup {
-    /// There is no such user. To the outside that looks like a wrong OTP, whatever
-    /// [`NotEnrolledPolicy`](crate::NotEnrolledPolicy) says: a first factor that names a user whom the table does not
-    /// know has gone wrong somewhere.
+    /// The user does not exist. The response is that to a wrong OTP, whatever the
+    /// [`NotEnrolledPolicy`](crate::middleware::NotEnrolledPolicy) is: if the first factor identifies a user whom the
+    /// table does not contain, there is an error in the application.
     UnknownUser,
-    /// There is, and they have no pairing.
+    /// The user exists and has no pairing.
     NotEnrolled,
-    /// They have one. One that is not confirmed counts as none.
+    /// The user has a pairing. An unconfirmed one is ignored.
     Enrolled(Pairing),
 }
 
@@ -142,6 +166,17 @@ impl From<Pairing> for Lookup {
     }
 }
 
+/// The outcome of [`TotpVerifier::confirm`](crate::TotpVerifier::confirm).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub enum Confirmation {
+    /// The code was right, and is recorded as used. The application stores this pairing.
+    Confirmed(Pairing),
+    /// The code was not accepted. The pairing remains unconfirmed.
+    Denied(DenyReason),
+}
+
 impl<T: Pairings> Pairings for Arc<T> {
     type Error = T::Error;
 
@@ -149,99 +184,11 @@ impl<T: Pairings> Pairings for Arc<T> {
         T::find(self, user)
     }
 
-    fn redeem_backup_code(
+    fn redeem_recovery_code(
         &self,
         user: &UserId,
-        code: &BackupCodeDigest,
+        code: &RecoveryCodeDigest,
     ) -> impl Future<Output = Result<bool, T::Error>> + Send {
-        T::redeem_backup_code(self, user, code)
-    }
-}
-
-/// A user table in memory, for examples, tests, and services whose few users stand in a file.
-///
-/// Clones share it. It is as large as what is put into it.
-#[derive(Clone, Default, Debug)]
-pub struct MemoryPairings {
-    users: Arc<RwLock<HashMap<UserId, Entry>>>,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    confirmed: Option<Pairing>,
-    unconfirmed: Option<Pairing>,
-    backup_codes: Vec<BackupCodeDigest>,
-}
-
-impl MemoryPairings {
-    /// An empty table.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Gives `user` this pairing in place of the one before. One that is not confirmed takes nobody's place: the
-    /// confirmed one verifies until another confirmed one comes.
-    pub fn insert(&self, user: UserId, pairing: Pairing) {
-        self.write(|users| {
-            let entry = users.entry(user).or_default();
-            if pairing.is_confirmed() {
-                *entry = Entry { confirmed: Some(pairing), unconfirmed: None, ..std::mem::take(entry) };
-            } else {
-                entry.unconfirmed = Some(pairing);
-            }
-        });
-    }
-
-    /// Makes `user` known, without a pairing.
-    pub fn insert_user(&self, user: UserId) {
-        self.write(|users| {
-            users.entry(user).or_default();
-        });
-    }
-
-    /// The pairing of `user` that waits for its first code, for [`TotpVerifier::confirm`](super::TotpVerifier::confirm).
-    #[must_use]
-    pub fn unconfirmed(&self, user: &UserId) -> Option<Pairing> {
-        self.users.read().unwrap_or_else(PoisonError::into_inner).get(user)?.unconfirmed.clone()
-    }
-
-    /// Gives `user` these backup codes in place of the ones before.
-    pub fn set_backup_codes(&self, user: UserId, codes: impl IntoIterator<Item = BackupCodeDigest>) {
-        self.write(|users| users.entry(user).or_default().backup_codes = codes.into_iter().collect());
-    }
-
-    /// Takes the user away, with pairings and backup codes.
-    pub fn remove(&self, user: &UserId) {
-        self.write(|users| users.remove(user));
-    }
-
-    fn write<T>(&self, change: impl FnOnce(&mut HashMap<UserId, Entry>) -> T) -> T {
-        change(&mut self.users.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Pairings for MemoryPairings {
-    type Error = Infallible;
-
-    fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, Infallible>> + Send {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        ready(Ok(match users.get(user) {
-            None => Lookup::UnknownUser,
-            Some(entry) => entry.confirmed.clone().map_or(Lookup::NotEnrolled, Lookup::Enrolled),
-        }))
-    }
-
-    fn redeem_backup_code(
-        &self,
-        user: &UserId,
-        code: &BackupCodeDigest,
-    ) -> impl Future<Output = Result<bool, Infallible>> + Send {
-        ready(Ok(self.write(|users| {
-            let Some(entry) = users.get_mut(user) else { return false };
-            let before = entry.backup_codes.len();
-            entry.backup_codes.retain(|left| left != code);
-            entry.backup_codes.len() < before
-        })))
+        T::redeem_recovery_code(self, user, code)
     }
 }

@@ -4,32 +4,34 @@ use std::sync::Arc;
 use data_encoding::{BASE32_NOPAD, Specification};
 use zeroize::Zeroizing;
 
+use crate::crypto::random;
+
 /// The length that RFC 4226 section 4 (R6) recommends, and that authenticator apps expect.
 const GENERATED_BYTES: usize = 20;
-/// The length that RFC 4226 section 4 (R6) demands.
+/// The length that RFC 4226 section 4 (R6) requires.
 const MIN_BYTES: usize = 16;
-/// More than any algorithm here makes use of.
+/// More than any of the algorithms uses.
 const MAX_BYTES: usize = 1024;
 
 /// The key that a user's authenticator and the verifier share.
 ///
-/// Clones share one copy of the bytes, which is cleared when the last of them is dropped. `Debug` shows nothing.
+/// Clones share one copy of the bytes, which is zeroized when the last clone is dropped. `Debug` omits it.
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
-    /// Makes a secret of 160 bits from the operating system's random numbers.
+    /// Generates a secret of 160 bits.
     ///
     /// # Errors
     ///
-    /// [`SecretError::NoRandomness`] when the system has none to give.
+    /// [`SecretError::NoRandomness`] when the operating system provides no random numbers.
     pub fn generate() -> Result<Self, SecretError> {
         let mut bytes = Zeroizing::new(vec![0; GENERATED_BYTES]);
-        crate::random::fill(&mut bytes).map_err(|_| SecretError::NoRandomness)?;
+        random::fill(&mut bytes).map_err(|_| SecretError::NoRandomness)?;
         Ok(Self(Arc::new(bytes)))
     }
 
-    /// Takes the bytes of a secret of at least 128 bits.
+    /// Creates a secret of at least 128 bits from its bytes.
     ///
     /// # Errors
     ///
@@ -38,7 +40,7 @@ impl Secret {
         Self::checked(Zeroizing::new(bytes.into()), MIN_BYTES)
     }
 
-    /// Reads a secret of at least 128 bits in base32 (RFC 4648 section 6): upper or lower case, with or without
+    /// Parses a secret of at least 128 bits in base32 (RFC 4648 section 6): in upper or lower case, with or without
     /// padding, with spaces or hyphens between the characters.
     ///
     /// ```
@@ -51,16 +53,16 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::NotBase32`], and those of [`from_bytes`](Self::from_bytes). Sixteen characters are 80 bits, not
-    /// 128: for importing such a secret there is [`from_short_base32`](Self::from_short_base32).
+    /// [`SecretError::NotBase32`], and the errors of [`from_bytes`](Self::from_bytes). Sixteen characters are 80 bits,
+    /// not 128: use [`from_short_base32`](Self::from_short_base32) to import such a secret.
     pub fn from_base32(text: &str) -> Result<Self, SecretError> {
         Self::checked(decode_base32(text)?, MIN_BYTES)
     }
 
-    /// Reads a secret of any length but zero, for importing what another system has made.
+    /// Parses a secret of any length but zero, to import it from another system.
     ///
-    /// Whoever sees a few codes of a short secret can find it by trying all of them; 80 bits are out of reach of most,
-    /// 40 are out of reach of nobody.
+    /// An attacker who sees a few codes can find a short secret by trying all secrets. With 80 bits this is too
+    /// expensive for most attackers, with 40 bits for none.
     ///
     /// # Errors
     ///
@@ -77,13 +79,13 @@ impl Secret {
         }
     }
 
-    /// The secret in base32 without padding, as people type it and as `otpauth` URIs carry it. Cleared on drop.
+    /// The secret in base32 without padding, as users type it and as `otpauth` URIs contain it. Zeroized on drop.
     #[must_use]
     pub fn to_base32(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
 
-    /// The bytes, for storing them (encrypted, please).
+    /// The bytes, for storing them encrypted.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -95,12 +97,12 @@ fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     symbols.extend(text.bytes().filter(|b| !matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n')));
     symbols.make_ascii_uppercase();
     let padding = symbols.iter().rev().take_while(|&&b| b == b'=').count();
-    // Padding is optional; where there is some, it fills the last group of eight (RFC 4648 section 6).
+    // Padding is optional. If present, it completes the last group of eight (RFC 4648 section 6).
     if padding > 0 && (symbols.len() % 8 != 0 || padding > 6) {
         return Err(SecretError::NotBase32);
     }
     let significant = symbols.len() - padding;
-    // Issuers that draw characters at random leave bits over in the last one; authenticators ignore them.
+    // If an issuer chose the characters at random, the last one has extra bits, which authenticators ignore.
     let mut lenient: Specification = BASE32_NOPAD.specification();
     lenient.check_trailing_bits = false;
     let encoding = lenient.encoding().map_err(|_| SecretError::NotBase32)?;
@@ -113,20 +115,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why there is no [`Secret`]. It never holds a part of one.
+/// Why a [`Secret`] could not be created. The error never contains a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// A character that is not base32, or an impossible length.
+    /// The text has a character that is not base32, or an impossible length.
     NotBase32,
-    /// Fewer bits than RFC 4226 demands.
+    /// The secret has fewer bits than RFC 4226 requires.
     TooShort {
-        /// How many there are.
+        /// The number of bits.
         bits: usize,
     },
-    /// More than 1,024 bytes.
+    /// The secret has more than 1,024 bytes.
     TooLong,
-    /// The operating system has no random numbers.
+    /// The operating system provided no random numbers.
     NoRandomness,
 }
 
@@ -135,10 +137,10 @@ impl fmt::Display for SecretError {
         match self {
             Self::NotBase32 => f.write_str("the secret is not base32: use the letters A to Z and the digits 2 to 7"),
             Self::TooShort { bits } => {
-                write!(f, "the secret has {bits} bits, and 128 are the minimum: to import it all the same, say so")
+                write!(f, "the secret has {bits} bits, and 128 are the minimum: `from_short_base32` imports it")
             }
             Self::TooLong => f.write_str("the secret has more than 1024 bytes"),
-            Self::NoRandomness => f.write_str("the operating system gave no random numbers"),
+            Self::NoRandomness => f.write_str("the operating system provided no random numbers"),
         }
     }
 }
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_only_by_name() {
+    fn short_secrets_are_parsed_only_by_from_short_base32() {
         assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQ").unwrap_err(), SecretError::TooShort { bits: 80 });
         assert_eq!(Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBV").unwrap_err(), SecretError::TooShort { bits: 120 });
         assert_eq!(Secret::from_short_base32("GEZDGNBVGY3TQOJQ").unwrap().as_bytes(), b"1234567890");

@@ -3,26 +3,32 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_service::Service;
 
-use super::{BackupCodeDigest, Lookup, Pairing, Pairings, Secret, Totp, Window};
-use crate::store::{Admission, MemoryStore, Spend, Store, Throttle};
-use crate::{Attempt, BoxError, DenyReason, Factor, Fault, FaultKind, Otp, OtpKind, UserId, Verdict};
+use super::config::Config;
+use super::error::TotpError;
+use super::pairing::{Confirmation, Lookup, Pairing, Pairings, matching_pairings};
+use super::recovery::RecoveryCodeDigest;
+use super::secret::SecretError;
+use super::window::Window;
+use crate::store::{Admission, MemoryStore, Records, StepOutcome, Store, Throttle};
+use crate::time::Clock;
+use crate::verify::{Attempt, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 
-/// Verifies one-time passwords and backup codes in the process: see the [module docs](crate::totp).
+/// Verifies one-time passwords and recovery codes in the process: see the [module docs](crate::totp).
 ///
-/// `P` is the application's user table, `S` what remembers failures and spent codes. Clones share both.
+/// `P` is the application's user table, `S` the store of failures and used steps. Clones share both.
 ///
-/// It sets no time limit. Give one to the calls that `P` and `S` make: an attempt whose table or store *fails* is taken
-/// back. A time limit around the verifier drops it half-way, and the attempt stays counted as a failure of the user's.
+/// The verifier has no timeout. Add timeouts to the calls of `P` and `S`: if one of them *fails*, the verifier releases
+/// the attempt. If the future is dropped (by a timeout around the verifier, for example), the attempt remains counted
+/// as a failure.
 ///
-/// So does one that the store cannot take back either, or of which the store itself lost whether it was counted, as a
-/// database whose connection breaks while it commits. It is never taken back by guess, since whoever can provoke faults
-/// would have guesses for free. A hundred of them in a row, each after its wait, and without a success between, end in the
-/// lock that only [`unlock`](Self::unlock) opens. `RedisStore` knows its attempts by number, and takes these back with the
-/// user's next one, for as long as the process lives.
+/// An attempt also remains counted if the store cannot release it, or lost whether it was counted, as a database does
+/// whose connection breaks during a commit. It is never released by assumption, because a client that can cause faults
+/// would then have unlimited guesses. A hundred such attempts in a row, each after its delay and without a success in
+/// between, lock the account until [`unlock`](Self::unlock). `RedisStore` knows its attempts by number, and releases
+/// them with the user's next attempt, as long as the process runs.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
     pairings: Arc<P>,
@@ -30,55 +36,42 @@ pub struct TotpVerifier<P, S = MemoryStore> {
     config: Arc<Config>,
 }
 
-#[derive(Clone)]
-struct Config {
-    window: Window,
-    throttle: Throttle,
-    clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    /// Stands in for the secret of users who have none, so that they take as long.
-    decoy: Totp,
-}
+/// The outcome of a verification that did not fail.
+type Outcome = Result<Factor, DenyReason>;
 
 impl<P: Pairings> TotpVerifier<P> {
-    /// A verifier over a user table, with a [`MemoryStore`], [`Window::ONE_AROUND`], the default [`Throttle`] and the
-    /// system's clock.
+    /// A verifier with a [`MemoryStore`], [`Window::ONE_AROUND`], the default [`Throttle`] and the system clock.
     ///
     /// # Errors
     ///
-    /// [`SecretError::NoRandomness`](super::SecretError::NoRandomness) when the operating system has no random numbers
-    /// to give.
-    pub fn new(pairings: P) -> Result<Self, super::SecretError> {
-        let config = Config {
-            window: Window::default(),
-            throttle: Throttle::default(),
-            clock: Arc::new(SystemTime::now),
-            decoy: Totp::new(Secret::generate()?),
-        };
-        Ok(Self { pairings: Arc::new(pairings), store: Arc::default(), config: Arc::new(config) })
+    /// [`SecretError::NoRandomness`] when the operating system provides no random numbers.
+    pub fn new(pairings: P) -> Result<Self, SecretError> {
+        let config = Arc::new(Config::new()?);
+        Ok(Self { pairings: Arc::new(pairings), store: Arc::default(), config })
     }
 }
 
 impl<P, S> TotpVerifier<P, S> {
-    /// Sets what remembers failures and spent codes. Default: a [`MemoryStore`] of its own.
+    /// Sets the store of failures and used steps. Default: a new [`MemoryStore`].
     ///
-    /// Verifiers of the same users must share one store: each store lets each code pass once.
+    /// Verifiers of the same users must share one store, because each store accepts each code once.
     pub fn store<S2: Store>(self, store: S2) -> TotpVerifier<P, S2> {
         TotpVerifier { pairings: self.pairings, store: Arc::new(store), config: self.config }
     }
 
-    /// Sets which steps are accepted. Default: [`Window::ONE_AROUND`].
+    /// Sets the time steps that are accepted. Default: [`Window::ONE_AROUND`].
     pub fn window(self, window: Window) -> Self {
         self.change(|config| config.window = window)
     }
 
-    /// Sets how failures slow a user down. Default: [`Throttle::default`].
+    /// Sets the limits on failures. Default: [`Throttle::default`].
     pub fn throttle(self, throttle: Throttle) -> Self {
         self.change(|config| config.throttle = throttle)
     }
 
-    /// Sets the clock. Default: `SystemTime::now`. Whoever can set it back can make spent codes good again.
-    pub fn clock(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.change(|config| config.clock = Arc::new(now))
+    /// Sets the clock. Default: the system clock. An attacker who can set it back can use a used code again.
+    pub fn clock(self, clock: impl Into<Clock>) -> Self {
+        self.change(|config| config.clock = clock.into())
     }
 
     fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -88,154 +81,132 @@ impl<P, S> TotpVerifier<P, S> {
 }
 
 impl<P: Pairings, S: Store> TotpVerifier<P, S> {
-    /// Checks an OTP against the authenticators of `user`, for applications whose users have several.
+    /// Verifies an OTP with the authenticators of `user`, for applications whose users have several.
     ///
-    /// It is one attempt, however many pairings there are. Those that are not confirmed do not verify. Where one secret stands
-    /// under several names, its code is spent under each of them, in a call of its own to the store.
+    /// It counts as one attempt, whatever the number of pairings. Unconfirmed pairings are ignored. If several devices
+    /// have the same secret, the step is recorded as used for each of them, with one operation of the store each.
     ///
     /// # Errors
     ///
-    /// [`TotpError`] when it could not be checked.
+    /// [`TotpError`] when the OTP could not be verified.
     pub async fn verify_otp(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
-        self.attempt(user, self.check(user, pairings, otp)).await
+        let check = async {
+            match otp.kind() {
+                OtpKind::Digits => self.check_digits(user, pairings, Pairing::is_confirmed, otp).await,
+                OtpKind::RecoveryCode => self.check_recovery_code(user, pairings, otp).await,
+            }
+        };
+        Ok(self.limit(user, check).await?.map_or_else(Verdict::Denied, Verdict::Granted))
     }
 
-    /// Checks the first code of a new authenticator, and spends it, so that it does not log in as well.
+    /// Verifies the first code of a new authenticator, and records it as used, so that it cannot be used for a login.
     ///
-    /// It counts as an attempt of the user, like any other, and its success forgets their failures and pushes, like any
-    /// other. **Where the user has a factor already, let only requests come here that have shown it:** with a secret of
-    /// their own, a thief of the password could else begin anew to guess, and to ring the phone. On [`Confirmation::Confirmed`] the application stores the
-    /// pairing that comes with it; on a denial it keeps the unconfirmed one and asks for another code.
+    /// It counts as an attempt of the user, and a success deletes the user's failures and approvals. **If the user has
+    /// a factor already, allow only requests that showed it:** with a secret of their own, an attacker with the
+    /// password could otherwise reset the count of guesses and of pushes. After [`Confirmation::Confirmed`] the
+    /// application stores the pairing in it. After a denial it keeps the unconfirmed pairing and asks for another code.
     ///
     /// # Errors
     ///
-    /// [`TotpError`] when it could not be checked.
+    /// [`TotpError`] when the code could not be verified.
     pub async fn confirm(&self, user: &UserId, pairing: &Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
-        Ok(match self.attempt(user, self.check_digits(user, std::slice::from_ref(pairing), |_| true, otp)).await? {
-            Verdict::Granted(_) => Confirmation::Confirmed(pairing.clone().confirm()),
-            Verdict::Denied(reason) => Confirmation::Denied(reason),
-            Verdict::Pending(_) => Confirmation::Denied(DenyReason::WrongOtp),
+        let check = self.check_digits(user, std::slice::from_ref(pairing), |_| true, otp);
+        Ok(match self.limit(user, check).await? {
+            Ok(_) => Confirmation::Confirmed(pairing.clone().confirm()),
+            Err(reason) => Confirmation::Denied(reason),
         })
     }
 
-    /// Forgets the failures of `user`, as an administrator may. Spent codes stay spent, and pushes stay counted.
+    /// Deletes the failures of `user`, for an administrator. Used codes remain used, and approvals remain counted.
     ///
     /// # Errors
     ///
     /// [`TotpError`] when the store fails.
     pub async fn unlock(&self, user: &UserId) -> Result<(), TotpError> {
-        self.store.clear_failures(user).await.map_err(TotpError::store)
+        self.store.clear(user, Records::Failures).await.map_err(TotpError::store)
     }
 
     async fn verify(&self, attempt: &Attempt) -> Result<Verdict, TotpError> {
         let user = attempt.user();
-        // First, since an error here must not count against the user.
-        let found = self.pairings.find(user).await.map_err(TotpError::pairings)?;
-        let (pairing, without) = match found {
+        // The lookup comes first, because its error must not count as a failure of the user.
+        let found = self.pairings.find(user).await.map_err(TotpError::users)?;
+        let (pairing, without_otp) = match found {
             Lookup::Enrolled(pairing) if pairing.is_confirmed() => (Some(pairing), DenyReason::OtpRequired),
             Lookup::Enrolled(_) | Lookup::NotEnrolled => (None, DenyReason::NotEnrolled),
             Lookup::UnknownUser => (None, DenyReason::UnknownUser),
         };
-        let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(without)) };
-        match self.verify_otp(user, pairing.as_slice(), otp).await? {
-            Verdict::Denied(DenyReason::NotEnrolled) => Ok(Verdict::Denied(without)),
-            Verdict::Granted(Factor::Totp) => {
-                if let Some((spent_in, store)) = attempt.spent_in().zip(self.store.spends_in()) {
-                    spent_in.note(store);
-                }
-                Ok(Verdict::Granted(Factor::Totp))
-            }
-            verdict => Ok(verdict),
-        }
+        let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(without_otp)) };
+        Ok(match self.verify_otp(user, pairing.as_slice(), otp).await? {
+            Verdict::Denied(DenyReason::NotEnrolled) => Verdict::Denied(without_otp),
+            verdict => verdict,
+        })
     }
 
-    /// Counts the attempt, has it checked, and takes it back if it could not be: a backend that is down for a while
-    /// must not lock its users out.
-    async fn attempt(
+    /// Counts the attempt, runs `check`, and releases the attempt if `check` failed, so that a backend that is down for
+    /// a while does not lock its users out.
+    async fn limit(
         &self,
         user: &UserId,
-        check: impl Future<Output = Result<Verdict, TotpError>>,
-    ) -> Result<Verdict, TotpError> {
+        check: impl Future<Output = Result<Outcome, TotpError>>,
+    ) -> Result<Outcome, TotpError> {
         let throttle = &self.config.throttle;
-        match self.store.count_attempt(user, throttle, self.now()?).await.map_err(TotpError::store)? {
+        match self.store.count_attempt(user, throttle, self.config.clock.now()?).await.map_err(TotpError::store)? {
             Admission::Admitted => {}
-            Admission::Throttled { retry_after } => return Ok(Verdict::Denied(DenyReason::Throttled { retry_after })),
-            Admission::LockedOut => return Ok(Verdict::Denied(DenyReason::LockedOut)),
+            Admission::Throttled { retry_after } => return Ok(Err(DenyReason::Throttled { retry_after })),
+            Admission::LockedOut => return Ok(Err(DenyReason::LockedOut)),
         }
         let checked = check.await;
         if checked.is_err() {
-            // If that fails as well, the attempt stays counted, and the first error is the one to tell.
-            self.store.take_back_attempt(user, throttle).await.ok();
+            // If the release fails too, the attempt remains counted. The first error is the one to report.
+            self.store.release_attempt(user, throttle).await.ok();
         }
         checked
-    }
-
-    async fn check(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
-        match otp.kind() {
-            OtpKind::Digits => self.check_digits(user, pairings, Pairing::is_confirmed, otp).await,
-            OtpKind::BackupCode => self.check_backup_code(user, pairings.iter().any(Pairing::is_confirmed), otp).await,
-        }
     }
 
     async fn check_digits(
         &self,
         user: &UserId,
         pairings: &[Pairing],
-        verifies: fn(&Pairing) -> bool,
+        is_accepted: fn(&Pairing) -> bool,
         otp: &Otp,
-    ) -> Result<Verdict, TotpError> {
-        // Read anew, since counting may have taken its time.
-        let now = self.now()?;
+    ) -> Result<Outcome, TotpError> {
+        // The clock is read again, because counting may have taken time.
+        let now = self.config.clock.now()?;
         let window = self.config.window;
-        let (mut enrolled, mut matching) = (false, Vec::new());
-        for pairing in pairings {
-            if verifies(pairing) {
-                enrolled = true;
-                matching.extend(pairing.totp().matching_step(otp, now, window).map(|step| (pairing, step)));
-            }
-        }
-        if !enrolled {
+        let Some(matching) = matching_pairings(pairings, is_accepted, otp, now, window) else {
             std::hint::black_box(self.config.decoy.matching_step(otp, now, window));
-            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
-        }
+            return Ok(Err(DenyReason::NotEnrolled));
+        };
         if matching.is_empty() {
-            return Ok(Verdict::Denied(DenyReason::WrongOtp));
+            return Ok(Err(DenyReason::WrongOtp));
         }
-        // Spent on every authenticator whose code it is: one secret may stand under two names.
+        // Recorded for every authenticator with this code, because several devices can have one secret.
         for (pairing, step) in &matching {
-            // Long enough for any verifier that shares the store, whatever its window.
-            let period = Duration::from_secs(u64::from(pairing.totp().parameters().2.get()));
-            let keep_until = now.saturating_add(period.saturating_mul(2 * Window::WIDEST.steps()));
-            let spend = self.store.spend_step(user, pairing.device_id(), *step, keep_until, now).await;
-            if spend.map_err(TotpError::store)? == Spend::Replayed {
-                return Ok(Verdict::Denied(DenyReason::ReplayedOtp));
+            let outcome = self.store.record_step(user, &pairing.used_step(*step, now), now).await;
+            if outcome.map_err(TotpError::store)? == StepOutcome::Replayed {
+                return Ok(Err(DenyReason::ReplayedOtp));
             }
         }
-        // The store may have taken its time as well, and its records do not last for ever.
-        let now = self.now()?;
+        // The store may have taken time too, and its records expire.
+        let now = self.config.clock.now()?;
         let late = matching.iter().any(|(pairing, step)| window.is_past(*step, pairing.totp().step_at(now)));
-        Ok(if late { Verdict::Denied(DenyReason::WrongOtp) } else { Verdict::Granted(Factor::Totp) })
+        Ok(if late { Err(DenyReason::WrongOtp) } else { Ok(Factor::Totp) })
     }
 
-    async fn check_backup_code(&self, user: &UserId, enrolled: bool, otp: &Otp) -> Result<Verdict, TotpError> {
-        // Asked in any case, so that being enrolled cannot be told from the time.
-        let digest = if enrolled { BackupCodeDigest::of(user, otp) } else { BackupCodeDigest::decoy() };
-        let redeemed = self.pairings.redeem_backup_code(user, &digest).await.map_err(TotpError::pairings)?;
+    async fn check_recovery_code(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Outcome, TotpError> {
+        let enrolled = pairings.iter().any(Pairing::is_confirmed);
+        // Redeemed in any case, so that the response time does not show whether the user is enrolled.
+        let digest = if enrolled { RecoveryCodeDigest::new(user, otp) } else { RecoveryCodeDigest::DECOY };
+        let redeemed = self.pairings.redeem_recovery_code(user, &digest).await.map_err(TotpError::users)?;
         if !enrolled {
-            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
+            return Ok(Err(DenyReason::NotEnrolled));
         }
         if !redeemed {
-            return Ok(Verdict::Denied(DenyReason::WrongOtp));
+            return Ok(Err(DenyReason::WrongOtp));
         }
-        // The code is gone, so it counts. Failures that cannot be forgotten now are forgotten with the next success.
-        self.store.clear_failures(user).await.ok();
-        Ok(Verdict::Granted(Factor::BackupCode))
-    }
-
-    fn now(&self) -> Result<Duration, TotpError> {
-        (self.config.clock)()
-            .duration_since(UNIX_EPOCH)
-            .map_err(|error| TotpError { trouble: Trouble::Clock, source: error.into() })
+        // The code is used up, so it is a success. If the deletion fails, the next success deletes the records.
+        self.store.clear(user, Records::FailuresAndApprovals).await.ok();
+        Ok(Ok(Factor::RecoveryCode))
     }
 }
 
@@ -266,76 +237,5 @@ impl<P, S> fmt::Debug for TotpVerifier<P, S> {
             .field("window", &self.config.window)
             .field("throttle", &self.config.throttle)
             .finish_non_exhaustive()
-    }
-}
-
-/// What became of a first code.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[must_use]
-pub enum Confirmation {
-    /// It was right, and is spent. This is the pairing to store.
-    Confirmed(Pairing),
-    /// It was not accepted; the pairing stays unconfirmed.
-    Denied(DenyReason),
-}
-
-/// Why a [`TotpVerifier`] could not tell. The gate answers 503.
-///
-/// Where the store or the user table failed, its source is a [`Fault`], and the source of that is their error.
-#[derive(Debug)]
-pub struct TotpError {
-    trouble: Trouble,
-    source: BoxError,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Trouble {
-    Clock,
-    Pairings,
-    Store,
-}
-
-impl TotpError {
-    fn pairings(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Pairings, source: Fault::new(FaultKind::Users, error).into() }
-    }
-
-    fn store(error: impl Into<BoxError>) -> Self {
-        Self { trouble: Trouble::Store, source: Fault::new(FaultKind::Store, error).into() }
-    }
-
-    /// Whether the clock stands before 1970.
-    #[must_use]
-    pub fn is_clock(&self) -> bool {
-        matches!(self.trouble, Trouble::Clock)
-    }
-
-    /// Whether the application's user table failed.
-    #[must_use]
-    pub fn is_pairings(&self) -> bool {
-        matches!(self.trouble, Trouble::Pairings)
-    }
-
-    /// Whether the store failed.
-    #[must_use]
-    pub fn is_store(&self) -> bool {
-        matches!(self.trouble, Trouble::Store)
-    }
-}
-
-impl fmt::Display for TotpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.trouble {
-            Trouble::Clock => "the clock stands before 1970",
-            Trouble::Pairings => "the user table could not be asked",
-            Trouble::Store => "the store of failures and spent codes could not be asked",
-        })
-    }
-}
-
-impl std::error::Error for TotpError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
     }
 }

@@ -2,119 +2,139 @@ use std::fmt;
 
 use redis::ErrorKind;
 
-/// Why a [`RedisStore`](super::RedisStore) could not tell.
+/// The error of a [`RedisStore`](super::RedisStore).
 ///
-/// Of what the server says only the code is kept (`OOM`, `READONLY`): some servers repeat in their errors what they were
-/// sent, passwords among it.
+/// Of an error that the server reported, it contains only the code (`OOM`, `READONLY`), because some servers repeat in
+/// their errors what they received, including passwords.
 #[derive(Clone)]
-pub struct RedisError(Trouble);
+pub struct RedisError(Cause);
+
+/// The kind of a [`RedisError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RedisErrorKind {
+    /// The URL, or a certificate, is invalid.
+    Config,
+    /// The reply did not arrive in time. The operation may have been done.
+    Timeout,
+    /// There was no connection, or it broke. The operation may have been done.
+    Connection,
+    /// The server refused the user name or the password.
+    Login,
+    /// The server reported an error, with a [code](RedisError::code).
+    Server,
+    /// The reply is not valid.
+    InvalidReply,
+    /// The server is configured to evict keys.
+    Evicts,
+    /// There is no Tokio runtime, or it ended.
+    Runtime,
+}
 
 #[derive(Clone)]
-enum Trouble {
-    Url(&'static str),
+enum Cause {
+    Config(&'static str),
     Deadline,
     Connection(redis::RedisError),
     Login,
     Server(String),
-    Answer,
+    InvalidReply,
     Evicts(String),
     Runtime,
 }
 
 impl RedisError {
-    pub(super) fn url(why: &'static str) -> Self {
-        Self(Trouble::Url(why))
+    pub(super) fn config(reason: &'static str) -> Self {
+        Self(Cause::Config(reason))
     }
 
     pub(super) fn deadline() -> Self {
-        Self(Trouble::Deadline)
+        Self(Cause::Deadline)
     }
 
-    /// The answer is none of those that there are.
-    pub(super) fn answer() -> Self {
-        Self(Trouble::Answer)
+    pub(super) fn invalid_reply() -> Self {
+        Self(Cause::InvalidReply)
     }
 
     pub(super) fn evicts(policy: &str) -> Self {
-        Self(Trouble::Evicts(word(policy)))
+        Self(Cause::Evicts(sanitize(policy)))
     }
 
-    /// There is none, or it has ended.
     pub(super) fn runtime() -> Self {
-        Self(Trouble::Runtime)
+        Self(Cause::Runtime)
     }
 
-    /// Whether the answer did not come in time. What was asked for may have been done.
+    /// The kind of the error.
     #[must_use]
-    pub fn is_timeout(&self) -> bool {
+    pub fn kind(&self) -> RedisErrorKind {
         match &self.0 {
-            Trouble::Deadline => true,
-            Trouble::Connection(error) => error.is_timeout(),
-            _ => false,
+            Cause::Config(_) => RedisErrorKind::Config,
+            Cause::Deadline => RedisErrorKind::Timeout,
+            Cause::Connection(error) if error.is_timeout() => RedisErrorKind::Timeout,
+            Cause::Connection(_) => RedisErrorKind::Connection,
+            Cause::Login => RedisErrorKind::Login,
+            Cause::Server(_) => RedisErrorKind::Server,
+            Cause::InvalidReply => RedisErrorKind::InvalidReply,
+            Cause::Evicts(_) => RedisErrorKind::Evicts,
+            Cause::Runtime => RedisErrorKind::Runtime,
         }
     }
 
-    /// Whether there was no connection, or it broke. What was asked for may have been done.
-    #[must_use]
-    pub fn is_connection(&self) -> bool {
-        matches!(self.0, Trouble::Connection(_))
-    }
-
-    /// The code of an error that the server answered with, such as `OOM`.
+    /// The code of an error that the server reported, such as `OOM`.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match &self.0 {
-            Trouble::Server(code) => Some(code),
+            Cause::Server(code) => Some(code),
             _ => None,
         }
     }
 
-    /// Whether the server said so of itself: that it has become a replica, has lost its replicas or its disk, is full,
-    /// or is not yet up. Another connection may be to another server, to which the name leads by now.
-    pub(super) fn is_of_the_server(&self) -> bool {
-        const OF_WHAT_WAS_ASKED: [&str; 6] = ["ERR", "WRONGTYPE", "NOSCRIPT", "NOPERM", "CROSSSLOT", "EXECABORT"];
-        self.code().is_some_and(|code| !OF_WHAT_WAS_ASKED.contains(&code))
+    /// Whether the server reported its own state: that it became a replica, lost its replicas or its disk, is full, or
+    /// is not yet started. Another connection may lead to another server, because the name may have a new address.
+    pub(super) fn is_of_server(&self) -> bool {
+        const OF_COMMAND: [&str; 6] = ["ERR", "WRONGTYPE", "NOSCRIPT", "NOPERM", "CROSSSLOT", "EXECABORT"];
+        self.code().is_some_and(|code| !OF_COMMAND.contains(&code))
     }
 }
 
 impl From<redis::RedisError> for RedisError {
     fn from(error: redis::RedisError) -> Self {
         Self(match error.kind() {
-            ErrorKind::Server(_) | ErrorKind::Extension => Trouble::Server(word(error.code().unwrap_or_default())),
-            ErrorKind::AuthenticationFailed => Trouble::Login,
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Trouble::Answer,
-            _ => Trouble::Connection(error),
+            ErrorKind::Server(_) | ErrorKind::Extension => Cause::Server(sanitize(error.code().unwrap_or_default())),
+            ErrorKind::AuthenticationFailed => Cause::Login,
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Cause::InvalidReply,
+            _ => Cause::Connection(error),
         })
     }
 }
 
-/// A word of the server's, or what stands for one that is not.
-fn word(said: &str) -> String {
-    let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    if said.is_empty() || said.len() > 32 || !said.bytes().all(is_word) { "an error".into() } else { said.into() }
+/// Returns a word of the server, or a replacement if it is not a word.
+fn sanitize(word: &str) -> String {
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if word.is_empty() || word.len() > 32 || !word.bytes().all(is_valid) { "an error".into() } else { word.into() }
 }
 
 impl fmt::Display for RedisError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Redis: ")?;
         match &self.0 {
-            Trouble::Url(why) => f.write_str(why),
-            Trouble::Deadline => f.write_str("no answer in time"),
-            // Only errors of the operating system and of TLS say more than what kind they are.
-            Trouble::Connection(error) if error.is_io_error() => write!(f, "{error}"),
-            Trouble::Connection(error) => f.write_str(error.category()),
-            Trouble::Login => f.write_str("the server refused the user name or the password"),
-            Trouble::Server(code) => write!(f, "the server answered {code}"),
-            Trouble::Answer => f.write_str("an answer that is none"),
-            Trouble::Evicts(policy) => {
-                write!(f, "the server forgets under pressure: maxmemory-policy is {policy}, and must be noeviction")
+            Cause::Config(reason) => f.write_str(reason),
+            Cause::Deadline => f.write_str("no reply in time"),
+            // Only errors of the operating system and of TLS contain more than their kind.
+            Cause::Connection(error) if error.is_io_error() => write!(f, "{error}"),
+            Cause::Connection(error) => f.write_str(error.category()),
+            Cause::Login => f.write_str("the server refused the user name or the password"),
+            Cause::Server(code) => write!(f, "the server reported {code}"),
+            Cause::InvalidReply => f.write_str("invalid reply"),
+            Cause::Evicts(policy) => {
+                write!(f, "the server evicts keys: maxmemory-policy is {policy}, and must be noeviction")
             }
-            Trouble::Runtime => f.write_str("there is no Tokio runtime to work in, or it has ended"),
+            Cause::Runtime => f.write_str("there is no Tokio runtime, or it ended"),
         }
     }
 }
 
-/// The same words: the errors within know more than is told.
+/// The same text, because the errors inside contain more than may be displayed.
 impl fmt::Debug for RedisError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedisError({self})")
@@ -124,7 +144,7 @@ impl fmt::Debug for RedisError {
 impl std::error::Error for RedisError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            Trouble::Connection(error) if error.is_io_error() => error.source(),
+            Cause::Connection(error) if error.is_io_error() => error.source(),
             _ => None,
         }
     }
@@ -135,17 +155,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_repeats_is_not_told() {
-        let said = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2'";
-        let parsed = redis::parse_redis_value(format!("-{said}\r\n").as_bytes()).unwrap().extract_error().unwrap_err();
+    fn what_the_server_repeats_is_not_displayed() {
+        let text = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2'";
+        let parsed = redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap().extract_error().unwrap_err();
         let error = RedisError::from(parsed);
-        assert_eq!((error.to_string(), error.code()), ("Redis: the server answered ERR".into(), Some("ERR")));
+        assert_eq!((error.to_string(), error.code()), ("Redis: the server reported ERR".into(), Some("ERR")));
+        assert_eq!(error.kind(), RedisErrorKind::Server);
         assert!(!format!("{error:?}").contains("hunter2"));
         let code = redis::parse_redis_value(b"-hunter2:\x1b[31m x\r\n").unwrap().extract_error().unwrap_err();
         assert_eq!(RedisError::from(code).code(), Some("an error"));
-        let failed = redis::RedisError::from((ErrorKind::AuthenticationFailed, "failed", said.to_owned()));
+        let failed = redis::RedisError::from((ErrorKind::AuthenticationFailed, "failed", text.to_owned()));
         assert!(!format!("{0} {0:?}", RedisError::from(failed)).contains("hunter2"));
-        let client = redis::RedisError::from((ErrorKind::InvalidClientConfig, "bad", said.to_owned()));
+        let client = redis::RedisError::from((ErrorKind::InvalidClientConfig, "bad", text.to_owned()));
         assert!(!format!("{0} {0:?}", RedisError::from(client)).contains("hunter2"));
     }
 }

@@ -1,28 +1,26 @@
-//! Where a user's records are.
-
-use std::fmt;
+//! The keys of a user's records.
 
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
-use crate::UserId;
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::verify::UserId;
 
 const MAX_PREFIX: usize = 64;
 
-/// The beginning of every key, and how the rest is made.
+/// The prefix of every key.
 ///
-/// A key is `PREFIX:{USER}:f`, `PREFIX:{USER}:p` or `PREFIX:{USER}:s:DEVICE`: failures, pushes, the spent step of a
-/// device. `USER` and `DEVICE` are SHA-256 of what the application calls them, in 43 characters: of one length whatever
-/// comes, without a character that means something in a key, and different for different names, since nobody has ever
-/// found two texts with one hash. The braces put all keys of one user into one slot of a cluster.
+/// A key is `PREFIX:{USER}:f` (failures), `PREFIX:{USER}:a` (approvals) or `PREFIX:{USER}:s:DEVICE` (the used step of a
+/// device). `USER` and `DEVICE` are SHA-256 digests in 43 characters: they have one length, contain no character with a
+/// meaning in keys, and differ for different names. The braces put all keys of a user into one slot of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Prefix(Box<str>);
 
 impl Prefix {
-    pub(super) fn new(prefix: &str) -> Result<Self, InvalidPrefix> {
-        let may_stand = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/');
-        if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(may_stand) {
-            return Err(InvalidPrefix);
+    pub(super) fn new(prefix: &str) -> Result<Self, ConfigError> {
+        let is_valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/');
+        if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(is_valid) {
+            return Err(ConfigError::new(ConfigErrorKind::Prefix));
         }
         Ok(Self(prefix.into()))
     }
@@ -35,12 +33,17 @@ impl Prefix {
         format!("{}:{{{}}}:f", self.0, digest(user.as_str()))
     }
 
-    pub(super) fn pushes(&self, user: &UserId) -> String {
-        format!("{}:{{{}}}:p", self.0, digest(user.as_str()))
+    pub(super) fn approvals(&self, user: &UserId) -> String {
+        format!("{}:{{{}}}:a", self.0, digest(user.as_str()))
     }
 
     pub(super) fn step(&self, user: &UserId, device: &str) -> String {
         format!("{}:{{{}}}:s:{}", self.0, digest(user.as_str()), digest(device))
+    }
+
+    /// The key of `RedisStore::check`. No user has it, because a digest is never empty.
+    pub(super) fn check(&self) -> String {
+        format!("{}:{{}}", self.0)
     }
 }
 
@@ -53,19 +56,6 @@ impl Default for Prefix {
 fn digest(name: &str) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(name))
 }
-
-/// A text that cannot begin the keys of a [`RedisStore`](super::RedisStore).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidPrefix;
-
-impl fmt::Display for InvalidPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a prefix has 1 to {MAX_PREFIX} letters, digits, `-`, `_`, `.`, `:` or `/`")
-    }
-}
-
-impl std::error::Error for InvalidPrefix {}
 
 #[cfg(test)]
 mod tests {
@@ -81,12 +71,12 @@ mod tests {
             assert_eq!(Prefix::new(good).map(|prefix| prefix.as_str().to_owned()), Ok(good.to_owned()));
         }
         for bad in ["", "{", "a}", "a b", "a\0", "\u{e9}", "a*", &"x".repeat(65)] {
-            assert_eq!(Prefix::new(bad), Err(InvalidPrefix), "{bad:?}");
+            assert_eq!(Prefix::new(bad).unwrap_err().kind(), ConfigErrorKind::Prefix, "{bad:?}");
         }
         assert!(Prefix::new(Prefix::default().as_str()).is_ok());
     }
 
-    /// The slot of a cluster that a key is in is that of the text between its first `{` and the `}` after it.
+    /// A cluster derives the slot of a key from the text between its first `{` and the `}` after it.
     fn hash_tag(key: &str) -> String {
         let after = key.split_once('{').unwrap().1;
         after.split_once('}').unwrap().0.to_owned()
@@ -94,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_tell_users_and_devices_apart_and_are_bounded(
+        fn keys_differ_for_users_and_devices_and_are_bounded(
             names in prop::collection::hash_set((name(), name()), 1..30),
             prefix in "[a-zA-Z0-9._:/-]{1,64}",
         ) {
@@ -105,8 +95,8 @@ mod tests {
             let mut keys: HashSet<_> = steps.iter().map(|(key, _)| key.clone()).collect();
             prop_assert_eq!(keys.len(), steps.len());
             for user in &users {
-                prop_assert!(keys.insert(prefix.failures(user)) && keys.insert(prefix.pushes(user)));
-                prop_assert_eq!(hash_tag(&prefix.failures(user)), hash_tag(&prefix.pushes(user)));
+                prop_assert!(keys.insert(prefix.failures(user)) && keys.insert(prefix.approvals(user)));
+                prop_assert_eq!(hash_tag(&prefix.failures(user)), hash_tag(&prefix.approvals(user)));
             }
             for (key, user) in &steps {
                 prop_assert_eq!(hash_tag(key), hash_tag(&prefix.failures(user)));
@@ -116,9 +106,9 @@ mod tests {
             prop_assert!(keys.iter().all(|key| key.len() <= 160 && key.starts_with(prefix.as_str())));
         }
 
-        /// Applications with users of their own, in one server.
+        /// Several applications with different users in one server.
         #[test]
-        fn keys_tell_prefixes_apart(
+        fn keys_differ_for_prefixes(
             prefixes in prop::collection::hash_set(prop_oneof!["[a:]{1,5}", "[a-zA-Z0-9._:/-]{1,64}"], 2..6),
             names in prop::collection::hash_set((name(), name()), 1..8),
         ) {
@@ -131,11 +121,9 @@ mod tests {
                     prop_assert!(keys.insert(prefix.step(user, device)));
                 }
                 for user in &names {
-                    prop_assert!(keys.insert(prefix.failures(user)) && keys.insert(prefix.pushes(user)));
+                    prop_assert!(keys.insert(prefix.failures(user)) && keys.insert(prefix.approvals(user)));
                 }
-                // That of `RedisStore::check` is nobody's.
-                let nobodys = prefix.as_str().to_owned() + ":{}";
-                prop_assert!(keys.insert(nobodys));
+                prop_assert!(keys.insert(prefix.check()));
             }
         }
     }

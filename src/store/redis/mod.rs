@@ -1,13 +1,13 @@
-mod attempts;
-mod call;
+//! The store in Redis or Valkey.
+
+mod approvals;
+mod connection;
 mod error;
 mod failures;
-#[cfg(feature = "server")]
-mod guard;
-mod info;
+mod inspect;
 mod keys;
-mod link;
-mod pushes;
+mod ledger;
+mod script;
 mod url;
 
 use std::fmt;
@@ -16,25 +16,23 @@ use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo};
 
-use self::attempts::Attempts;
-use self::call::{Call, Read, only};
-pub use self::error::RedisError;
-use self::info::Info;
-pub use self::keys::InvalidPrefix;
+use self::connection::Connector;
+pub use self::error::{RedisError, RedisErrorKind};
 use self::keys::Prefix;
-use self::link::Link;
-use self::url::connection;
-use super::StoreId;
-use crate::{UserId, random};
+use self::ledger::Ledger;
+use self::script::{Call, Parse};
+use crate::crypto::random;
+use crate::error::ConfigError;
+use crate::verify::UserId;
 
-/// Its code is tried as that of this documentation is.
+/// Tests the code of the page.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/machines.md")]
-struct Machines;
+#[doc = include_str!("../../../docs/several-machines.md")]
+struct SeveralMachines;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Keeps failures, spent steps and pushes in Redis 7 or Valkey, for all processes that serve the same users.
+/// Stores failures, used time steps and approvals in Redis 7 or Valkey, for all processes that serve the same users.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,182 +42,136 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// use tower_toopher::totp::MemoryPairings;
 ///
 /// let store = RedisStore::new("redis://:password@10.0.0.7:6379/0")?;
-/// // Once, at the start: is it there, and does it forget nothing?
+/// // Once, at the start: does it respond, and does it keep its keys?
 /// store.check().await?;
 /// let verifier = TotpVerifier::new(MemoryPairings::new())?.store(store);
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Each verb is one script and one round trip (two when the server does not know the script yet). An attempt that
-/// passes has two, and so it has behind `Approvals` over a clone of this store, where a backup code has three. Clones share
-/// one connection; it is made when it is first wanted, and anew after trouble, so a server that is down now only fails what asks for it now. Between two connections there are 100 milliseconds at the least, and
-/// who asks within them is told what came of the last one. No verb takes longer than the [`deadline`](Self::deadline),
-/// and an attempt is up to three verbs: it is counted, its code is spent, and where that fails, it is taken back. Where that
-/// fails as well, or where nobody knows whether an attempt was counted, the next one of that user takes it back, so faults
-/// lock nobody out for as long as the process lives. A verb
-/// whose future is dropped is done to its end nevertheless, or not at all. The futures must run in a Tokio runtime that
-/// has its I/O and its timers.
+/// Each operation is one script and one round trip (two if the server does not have the script yet). A granted OTP
+/// takes two round trips, and three behind `Approvals`, as does a recovery code.
 ///
-/// # What the server must be
+/// Clones share one connection. The store connects lazily and reconnects after errors, at most every 100 ms. An
+/// operation within that time returns the outcome of the last attempt to connect. No operation takes longer than the
+/// [`deadline`](Self::deadline), and an attempt needs at most three operations: count the attempt, record its step, and
+/// release the attempt if that fails. If the release fails too, or if it is unknown whether an attempt was counted, the
+/// next operation of that user releases it, so faults lock no user out as long as the process runs. If the future of an
+/// operation is dropped, the operation is still done completely, or not at all. The futures require a Tokio runtime
+/// with I/O and timers.
 ///
-/// One that forgets nothing early. What it loses can happen again: a code that was spent within the last minutes passes
-/// once more, and failures and lock-outs start from zero.
+/// # Requirements on the server
 ///
-/// - `maxmemory-policy noeviction`, as [`check`](Self::check) sees to. Any other policy lets a flood of attempts push
-///   spent codes and lock-outs out. A server that is full refuses, and the gate answers 503.
-/// - Replication is asynchronous: a replica that takes over does not know the last moments. Without persistence
-///   (`appendonly yes`) a restart forgets all.
-/// - A clock that jumps ahead by more than records of codes outlive the codes ends the records first: by more than twenty
-///   minutes, with codes of 30 seconds and the default window.
-/// - In a cluster all keys of a user are in one slot, so the scripts work, but redirections are not followed: the URL
-///   must lead to a proxy that routes by key.
+/// The server must not lose records early. If it does, a code that was used within the last minutes is accepted again,
+/// and failures and lock-outs restart at zero.
 ///
-/// Records end by the server's clock, later than they are over by the caller's. A lock-out has no expiry, since time
-/// must not free whom only an administrator may. The server needs no rights but to `EVAL`, `EVALSHA`, `GET`, `SET`,
-/// `DEL`, `PTTL` and `PEXPIRE` on its own keys (`~toopher:*`); `INFO` for `check` and `keeps_a_log`, and `SELECT` for a database that is
-/// not 0.
+/// - `maxmemory-policy noeviction`, which [`check`](Self::check) verifies. With any other policy, a flood of attempts
+///   evicts used steps and lock-outs. A server that is full refuses writes, and the layer responds with 503.
+/// - Replication is asynchronous, so a replica that is promoted lacks the last moments. Without persistence
+///   (`appendonly yes`) a restart loses all records.
+/// - The clock of the server must not jump ahead by more than records outlive their codes: by more than twenty minutes,
+///   with codes of 30 seconds and the default window. Otherwise the records expire before the codes.
+/// - In a cluster all keys of a user are in one slot, so the script works, but the store follows no redirections. The
+///   URL must lead to a proxy that routes by key.
 ///
-/// Names of users stand in the keys as hashes, which hide them from a glance and not from one who tries names.
+/// Records expire by the server's clock, later than they expire by the caller's clock. A lock-out never expires,
+/// because only an administrator may unlock the account. The server must allow `EVAL`, `EVALSHA`, `GET`, `SET`, `DEL`,
+/// `PTTL` and `PEXPIRE` on the keys of the store (`~toopher:*`), `INFO` for `check` and
+/// [`is_persistent`](Self::is_persistent), and `SELECT` for a database other than 0.
+///
+/// The keys contain hashes of the names of users. They hide a name from a reader, and not from an attacker who tries
+/// names.
 #[derive(Clone)]
 pub struct RedisStore {
-    link: Arc<Link>,
-    attempts: Arc<Attempts>,
+    connector: Arc<Connector>,
+    ledger: Arc<Ledger>,
     address: ConnectionAddr,
     prefix: Prefix,
-    id: StoreId,
     deadline: Duration,
 }
 
 impl RedisStore {
-    /// A store at `url`: `redis://user:password@host:port/database`, or `unix:///path?db=0&user=…&pass=…`; with the
-    /// feature `redis-tls` also `rediss://…`, which trusts the certificates that the system trusts. `valkey` in place of
-    /// `redis` is as good. It connects when it is first used.
+    /// A store at `url`: `redis://user:password@host:port/database`, `rediss://...` for TLS with the certificates that
+    /// the system trusts, or `unix:///path?db=0&user=...&pass=...`. `valkey` may replace `redis`. The store connects
+    /// when it is first used.
     ///
-    /// With `rediss` and no default provider of `rustls` in the process yet, `aws-lc-rs` becomes that.
+    /// With `rediss`, if the process has no default provider of `rustls` yet, `aws-lc-rs` becomes the default.
     ///
     /// # Errors
     ///
-    /// When the URL is none of these, or the operating system has no random numbers to give.
+    /// When the URL is none of these, or the operating system provides no random numbers.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Self::at(connection(url)?, Client::open)
+        Self::with_client(url::connection_info(url)?, Client::open)
     }
 
-    /// The same, with TLS that trusts the certificates in `roots` (PEM) alone, such as those of a private authority.
+    /// As [`new`](Self::new), with TLS that trusts only the certificates in `roots` (PEM), such as those of a private
+    /// authority.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and when the URL has no `rediss://`, or `roots` cannot be read or has no certificate.
-    #[cfg(feature = "redis-tls")]
+    /// As [`new`](Self::new), and when the URL is not `rediss://`, or `roots` cannot be parsed or contains no
+    /// certificate.
     pub fn with_roots(url: &str, roots: &[u8]) -> Result<Self, RedisError> {
-        url::need_a_certificate(roots)?;
+        url::require_root(roots)?;
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
-        Self::at(connection(url)?, |info| Client::build_with_tls(info, certificates))
+        Self::with_client(url::connection_info(url)?, |info| Client::build_with_tls(info, certificates))
     }
 
-    fn at(
+    fn with_client(
         info: ConnectionInfo,
-        open: impl FnOnce(ConnectionInfo) -> redis::RedisResult<Client>,
+        client: impl FnOnce(ConnectionInfo) -> redis::RedisResult<Client>,
     ) -> Result<Self, RedisError> {
         let address = info.addr().clone();
-        let client = open(info).map_err(|_| RedisError::url("these certificates cannot be used at this URL"))?;
+        let client = client(info).map_err(|_| RedisError::config("the certificates cannot be used with this URL"))?;
         let mut number = [0; 8];
-        random::fill(&mut number).map_err(|_| RedisError::url("the operating system gave no random numbers"))?;
-        let link = Arc::new(Link::new(client, u64::from_ne_bytes(number)));
-        Ok(Self {
-            link,
-            attempts: Arc::default(),
-            address,
-            prefix: Prefix::default(),
-            id: StoreId::new(),
-            deadline: DEFAULT_DEADLINE,
-        })
+        random::fill(&mut number).map_err(|_| RedisError::config("the operating system provided no random numbers"))?;
+        let connector = Arc::new(Connector::new(client, u64::from_ne_bytes(number)));
+        let (ledger, prefix) = (Arc::default(), Prefix::default());
+        Ok(Self { connector, ledger, address, prefix, deadline: DEFAULT_DEADLINE })
     }
 
-    /// Sets what every key begins with. Default: `toopher`.
+    /// Sets the prefix of every key. Default: `toopher`.
     ///
-    /// Verifiers of the same users must have the same. Two applications with users of their own must not: a user of one
-    /// would be locked out by failures at the other.
+    /// Verifiers of the same users must have the same prefix. Two applications with different users must not: failures
+    /// of a user of one application would lock out a user of the other.
     ///
     /// # Errors
     ///
-    /// [`InvalidPrefix`] unless it has 1 to 64 letters, digits, `-`, `_`, `.`, `:` or `/`.
-    pub fn prefix(mut self, prefix: &str) -> Result<Self, InvalidPrefix> {
+    /// [`ConfigError`] unless the prefix has 1 to 64 letters, digits, `-`, `_`, `.`, `:` or `/`.
+    pub fn prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         self.prefix = Prefix::new(prefix)?;
-        // Clones from before it keep nothing of what is kept under it.
-        self.id = StoreId::new();
         Ok(self)
     }
 
-    /// Sets how long a verb may take, with the connection that it may have to make. Default: 1 second.
+    /// Sets the maximum duration of an operation, including opening a connection. Default: 1 second.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Looks whether the server is there, runs the script, and may be written to: it sets, reads and removes a key of
-    /// its own (`PREFIX:{}`), which a replica, a server that is full, and one that wants replicas refuse, as well as
-    /// missing rights. And whether it forgets nothing under pressure.
-    ///
-    /// It is as things are now. What is on the disk is not looked at: see [`keeps_a_log`](Self::keeps_a_log).
-    ///
-    /// # Errors
-    ///
-    /// When one of that is not so, or cannot be told.
-    pub async fn check(&self) -> Result<(), RedisError> {
-        let (link, deadline) = (Arc::clone(&self.link), self.deadline);
-        let nobody = format!("{}:{{}}", self.prefix.as_str());
-        let check = Call::new("check", nobody.clone(), nobody);
-        in_the_background(async move {
-            link.call(&check, deadline, |word, rest| only("checked", word, rest)).await?;
-            let memory = Info::of(&link, "memory", deadline).await?;
-            let policy = memory.value("maxmemory_policy")?;
-            let bounded = memory.value("maxmemory")? != "0";
-            if bounded && policy != "noeviction" { Err(RedisError::evicts(policy)) } else { Ok(()) }
-        })
-        .await
+    /// Runs one operation, in one atomic step, within the deadline.
+    async fn run<T: Send + 'static>(&self, call: Call, parse: Parse<T>) -> Result<T, RedisError> {
+        let (connector, deadline) = (Arc::clone(&self.connector), self.deadline);
+        spawn_detached(async move { connector.call(&call, deadline, parse).await }).await
     }
 
-    /// Whether the server writes what it is told to a log (`appendonly yes`), without which a restart forgets spent
-    /// codes and lock-outs. It does not say how soon that is on the disk (`appendfsync`).
-    ///
-    /// Worth a warning at the start, where a restart is not meant to forget; no error of [`check`](Self::check), since
-    /// some keep what matters by replicas instead.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be told.
-    pub async fn keeps_a_log(&self) -> Result<bool, RedisError> {
-        let (link, deadline) = (Arc::clone(&self.link), self.deadline);
-        in_the_background(
-            async move { Ok(Info::of(&link, "persistence", deadline).await?.value("aof_enabled")? == "1") },
-        )
-        .await
-    }
-
-    /// One verb, in one step, within the deadline.
-    async fn run<T: Send + 'static>(&self, call: Call, read: Read<T>) -> Result<T, RedisError> {
-        let (link, deadline) = (Arc::clone(&self.link), self.deadline);
-        in_the_background(async move { link.call(&call, deadline, read).await }).await
-    }
-
-    /// A verb on the failures and the pushes of a user.
-    fn verb(&self, verb: &'static str, user: &UserId) -> Call {
-        Call::new(verb, self.prefix.failures(user), self.prefix.pushes(user))
+    /// An operation on the failures and the approvals of a user.
+    fn operation(&self, operation: &'static str, user: &UserId) -> Call {
+        Call::new(operation, self.prefix.failures(user), self.prefix.approvals(user))
     }
 }
 
-/// To its end, even if the caller no longer waits: a connection that hangs is then found out although its callers are
-/// less patient than the deadline, and one that is being made is not thrown away.
-async fn in_the_background<T: Send + 'static>(
+/// Runs `work` to its end, even if the caller drops the future. So a connection that hangs is detected, although
+/// callers have shorter timeouts than the deadline, and a connection that is being opened is not dropped.
+async fn spawn_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, RedisError>> + Send + 'static,
 ) -> Result<T, RedisError> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| RedisError::runtime())?;
     runtime.spawn(work).await.unwrap_or_else(|_| Err(RedisError::runtime()))
 }
 
-/// Where it is, and nothing that opens it.
+/// Displays the address, and no credentials.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")

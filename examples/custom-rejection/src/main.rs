@@ -1,0 +1,89 @@
+//! Rejections in the application's own format: an HTML page that asks for the code, and a redirect to the login page.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run -p example-custom-rejection
+//! ```
+//!
+//! and open <http://127.0.0.1:3000/account> in a browser, or, in another terminal,
+//!
+//! ```sh
+//! curl -i http://127.0.0.1:3000/account
+//! curl -i 'http://127.0.0.1:3000/account?session=alice'
+//! code=$(oathtool --totp -b GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ)
+//! curl -i -d "otp=$code" 'http://127.0.0.1:3000/account?session=alice'
+//! ```
+//!
+//! `ADDR` sets the address (default `127.0.0.1:3000`).
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
+use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp};
+use tower_toopher::{HeaderOrForm, Rejection, RejectionKind, SecondFactor, ToopherLayer, TotpVerifier, UserId};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let users = MemoryPairings::new();
+    let secret = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")?;
+    users.insert(UserId::new("alice")?, Pairing::confirmed(Totp::new(secret)));
+
+    let second_factor = ToopherLayer::new(TotpVerifier::new(users)?)
+        .extractor(HeaderOrForm::default())
+        // A placeholder for a session. A real service never reads the user from a value that the client can choose.
+        .identify(|parts| (parts.uri.query() == Some("session=alice")).then(|| UserId::new("alice").ok())?)
+        .reject_with(page);
+    let app = Router::new()
+        .route("/account", any(|factor: SecondFactor| async move { format!("The account of {}.\n", factor.user()) }))
+        .layer(second_factor)
+        .route("/login", get(|| async { Html("<p><a href=\"/account?session=alice\">Log in as alice</a></p>\n") }));
+
+    let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+/// A function with this signature replaces the problem documents.
+fn page(rejection: &Rejection, _request: &Parts) -> Response {
+    if rejection.kind() == RejectionKind::Unidentified {
+        return Redirect::to("/login").into_response();
+    }
+    // `code()` is the public reason. `kind()` would show whether a code was wrong or used, and who is not enrolled.
+    let message = match rejection.code() {
+        "otp_required" => "",
+        "otp_invalid" => "That code was not accepted. Wait for the next one.",
+        _ => rejection.title(),
+    };
+    let form = format!(
+        r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>One more step</title>
+<form method="post">
+  <p role="alert">{message}</p>
+  <label>Code from your authenticator app
+    <input name="otp" inputmode="numeric" autocomplete="one-time-code" required autofocus>
+  </label>
+  <button>Continue</button>
+</form>
+"#
+    );
+    // `response` sets the status, `WWW-Authenticate`, `Retry-After` and `Cache-Control`.
+    let mut response = rejection.response(Body::from(form));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}

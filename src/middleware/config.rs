@@ -1,0 +1,103 @@
+//! The settings of a layer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::audit::Audit;
+use super::response::WwwAuthenticate;
+use super::reuse::Reuse;
+use crate::verify::{Action, UserId};
+
+type Identify = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
+type ChooseAction = dyn Fn(&Parts) -> Action + Send + Sync;
+type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
+
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) identify: Option<Arc<Identify>>,
+    pub(super) action: ActionConfig,
+    pub(super) skip: Option<Arc<Skip>>,
+    pub(super) allow_preflight: bool,
+    /// Whether verifiers may request approvals.
+    pub(super) approvals: bool,
+    pub(super) not_enrolled: NotEnrolledPolicy,
+    pub(super) profile: Profile,
+    pub(super) reuse: Reuse,
+    pub(super) audit: Audit,
+    pub(super) www_authenticate: WwwAuthenticate,
+}
+
+#[derive(Clone)]
+pub(super) enum ActionConfig {
+    Fixed(Action),
+    PerRequest(Arc<ChooseAction>),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            identify: None,
+            action: ActionConfig::Fixed(Action::from("log in")),
+            skip: None,
+            allow_preflight: false,
+            approvals: false,
+            not_enrolled: NotEnrolledPolicy::default(),
+            profile: Profile::default(),
+            reuse: Reuse::default(),
+            audit: Audit::default(),
+            www_authenticate: WwwAuthenticate::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let closure = |set: bool| if set { "<fn>" } else { "<default>" };
+        f.debug_struct("Config")
+            .field("identify", &closure(self.identify.is_some()))
+            .field(
+                "action",
+                match &self.action {
+                    ActionConfig::Fixed(action) => action,
+                    ActionConfig::PerRequest(_) => &"<fn>",
+                },
+            )
+            .field("skip", &closure(self.skip.is_some()))
+            .field("allow_preflight", &self.allow_preflight)
+            .field("approvals", &self.approvals)
+            .field("not_enrolled", &self.not_enrolled)
+            .field("profile", &self.profile)
+            .field("reuse", &self.reuse)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The recipient of the layer's responses: the client, or a proxy that asks on the client's behalf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// The client. The response to a pending approval is 202.
+    #[default]
+    Api,
+    /// A proxy such as nginx with `auth_request`, which forwards a request after any 2xx. The response to a pending
+    /// approval is 401, and a 2xx of a [`Reject`](crate::middleware::Reject) hook is changed to 401.
+    ForwardAuth,
+}
+
+/// What the layer does for users who have no second factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotEnrolledPolicy {
+    /// Reject. The response equals that to a wrong or missing OTP.
+    #[default]
+    Refuse,
+    /// Reject with 403 `enrollment_required`. It enables an attack: a client with the first factor of an account learns
+    /// that the account has no second factor, so an attacker learns which stolen passwords allow enrolling a factor of
+    /// the attacker's own.
+    RequireEnrollment,
+    /// Forward, marked with [`Bypassed`](crate::verify::Bypassed). It enables an attack: **a stolen password is
+    /// sufficient** for every account that has not enrolled.
+    InsecureAllow,
+}

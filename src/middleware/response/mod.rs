@@ -1,0 +1,18 @@
+//! The responses of the layer: rejections, their mapping from verdicts and errors, and their formats.
+
+mod grpc;
+mod mapping;
+mod pending;
+mod problem;
+mod reject;
+mod rejection;
+mod step_up;
+mod www_authenticate;
+
+pub use self::grpc::GrpcStatus;
+pub(super) use self::mapping::{denied, extract_error, pending, response, unavailable, unidentified};
+pub use self::reject::{ProblemJson, Reject};
+pub use self::rejection::{Rejection, RejectionKind};
+pub use self::step_up::StepUp;
+pub use self::www_authenticate::Realm;
+pub(super) use self::www_authenticate::WwwAuthenticate;

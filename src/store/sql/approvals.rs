@@ -1,0 +1,176 @@
+//! Pending approvals.
+
+use toopher_sql::{Error, OpaqueText, Row, SqlError, Transaction, query};
+
+use super::encoding::{count, from_millis, millis};
+use super::failures::read_failures;
+use super::{SqlStore, delete};
+use crate::store::approval_record::{ApprovalRecord, OpenApproval};
+use crate::store::approvals::{ApprovalKey, ApprovalRef, BeginOutcome, EndReason, FindOutcome, NewApproval};
+use crate::store::failures::Admission;
+use crate::store::throttle::Throttle;
+use crate::store::traits::{ApprovalStore, Records};
+use crate::time::UnixTime;
+use crate::verify::{ApprovalId, UserId};
+
+const SELECT: &str = "SELECT count, uncertain, last, approval_key, binding, approval_id, expires
+     FROM approvals WHERE user_name = $1";
+
+/// What to do with the changed record.
+enum Write {
+    Nothing,
+    Record,
+    /// After a success: delete failures and approvals.
+    Success,
+}
+
+impl<D> SqlStore<D> {
+    /// Reads the approvals of `user`, changes them, and writes them, in one transaction. `change` also receives what an
+    /// attempt would return now.
+    async fn change_approvals<T>(
+        &self,
+        user: &UserId,
+        throttle: Option<(&Throttle, UnixTime)>,
+        change: impl FnOnce(&mut ApprovalRecord, Admission) -> (T, Write),
+    ) -> Result<T, Error> {
+        let mut transaction = self.begin(user).await?;
+        let admission = match throttle {
+            None => Admission::Admitted,
+            Some((throttle, now)) => read_failures(&mut transaction, user).await?.try_record(throttle, now),
+        };
+        let row = query(SELECT).bind(OpaqueText(user.as_str())).row(&mut transaction).await?;
+        let mut record = read_record(row.as_ref())?;
+        let (outcome, write) = change(&mut record, admission);
+        match write {
+            Write::Nothing => {
+                transaction.rollback().await?;
+                return Ok(outcome);
+            }
+            Write::Record if record != ApprovalRecord::default() => {
+                write_record(&mut transaction, user, &record).await?;
+            }
+            Write::Record => delete(&mut transaction, user, Records::Approvals).await?,
+            Write::Success => delete(&mut transaction, user, Records::FailuresAndApprovals).await?,
+        }
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Takes no lock, because it changes nothing and clients call it often.
+    async fn read_outcome(
+        &self,
+        user: &UserId,
+        approval: &ApprovalRef,
+        throttle: &Throttle,
+        now: UnixTime,
+    ) -> Result<FindOutcome, Error> {
+        let row = query(SELECT).bind(OpaqueText(user.as_str())).row(&self.database).await?;
+        if !read_record(row.as_ref())?.is_pending(approval, now) {
+            return Ok(FindOutcome::Unknown);
+        }
+        Ok(read_failures(&self.database, user).await?.try_record(throttle, now).into())
+    }
+}
+
+async fn write_record(transaction: &mut Transaction, user: &UserId, record: &ApprovalRecord) -> Result<(), Error> {
+    let open = record.open.as_ref();
+    let written = query(
+        "INSERT INTO approvals (user_name, count, uncertain, last, approval_key, binding, approval_id, expires)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, uncertain = excluded.uncertain,
+            last = excluded.last, approval_key = excluded.approval_key, binding = excluded.binding,
+            approval_id = excluded.approval_id, expires = excluded.expires",
+    )
+    .bind(OpaqueText(user.as_str()))
+    .bind(i64::from(record.count))
+    .bind(i64::from(record.uncertain))
+    .bind(millis(record.last))
+    .bind(open.map(|open| open.key.as_bytes().to_vec()))
+    .bind(open.map(|open| open.binding_hash.to_vec()))
+    .bind(open.and_then(|open| open.id.as_ref()).map(|id| OpaqueText(id.as_str())))
+    .bind(open.map(|open| millis(open.until)));
+    written.execute(transaction).await.map(drop)
+}
+
+fn read_record(row: Option<&Row>) -> Result<ApprovalRecord, Error> {
+    let Some(row) = row else { return Ok(ApprovalRecord::default()) };
+    let invalid = || Error::Decode("an approval in the database is invalid".into());
+    let key: Option<Vec<u8>> = row.get("approval_key")?;
+    let open = match key {
+        None => None,
+        Some(key) => {
+            let binding_hash: Vec<u8> = row.get("binding")?;
+            Some(OpenApproval {
+                key: ApprovalKey::from_bytes(key.try_into().map_err(|_| invalid())?),
+                binding_hash: binding_hash.try_into().map_err(|_| invalid())?,
+                id: row.opaque_text("approval_id")?.map(ApprovalId::new).transpose().map_err(|_| invalid())?,
+                until: from_millis(row.get("expires")?),
+            })
+        }
+    };
+    let last = from_millis(row.get("last")?);
+    Ok(ApprovalRecord { count: count(row, "count")?, uncertain: count(row, "uncertain")?, last, open })
+}
+
+impl<D: 'static> ApprovalStore for SqlStore<D> {
+    async fn begin_approval(
+        &self,
+        user: &UserId,
+        approval: &NewApproval,
+        throttle: &Throttle,
+        now: UnixTime,
+    ) -> Result<BeginOutcome, SqlError> {
+        let begin = |record: &mut ApprovalRecord, admission| match admission {
+            Admission::Admitted => (record.begin(approval, now), Write::Record),
+            Admission::Throttled { retry_after } => (BeginOutcome::Throttled { retry_after }, Write::Nothing),
+            Admission::LockedOut => (BeginOutcome::LockedOut, Write::Nothing),
+        };
+        self.change_approvals(user, Some((throttle, now)), begin).await.map_err(|error| self.error(error))
+    }
+
+    async fn set_approval_id(
+        &self,
+        user: &UserId,
+        key: ApprovalKey,
+        id: &ApprovalId,
+        until: UnixTime,
+    ) -> Result<bool, SqlError> {
+        let set_id = |record: &mut ApprovalRecord, _| (record.set_id(key, id, until), Write::Record);
+        self.change_approvals(user, None, set_id).await.map_err(|error| self.error(error))
+    }
+
+    async fn find_approval(
+        &self,
+        user: &UserId,
+        approval: &ApprovalRef,
+        throttle: &Throttle,
+        now: UnixTime,
+    ) -> Result<FindOutcome, SqlError> {
+        self.read_outcome(user, approval, throttle, now).await.map_err(|error| self.error(error))
+    }
+
+    async fn redeem_approval(
+        &self,
+        user: &UserId,
+        approval: &ApprovalRef,
+        throttle: &Throttle,
+        now: UnixTime,
+    ) -> Result<FindOutcome, SqlError> {
+        let redeem = |record: &mut ApprovalRecord, admission: Admission| {
+            if !record.is_pending(approval, now) {
+                return (FindOutcome::Unknown, Write::Nothing);
+            }
+            let write = if admission == Admission::Admitted { Write::Success } else { Write::Nothing };
+            (admission.into(), write)
+        };
+        self.change_approvals(user, Some((throttle, now)), redeem).await.map_err(|error| self.error(error))
+    }
+
+    async fn end_approval(&self, user: &UserId, key: ApprovalKey, reason: EndReason) -> Result<(), SqlError> {
+        let end = |record: &mut ApprovalRecord, _| {
+            record.end(key, reason);
+            ((), Write::Record)
+        };
+        self.change_approvals(user, None, end).await.map_err(|error| self.error(error))
+    }
+}

@@ -1,0 +1,64 @@
+//! HMAC over a counter, with the truncation of RFC 4226.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hmac::digest::FixedOutputReset;
+use hmac::{HmacReset, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+
+use super::algorithm::Algorithm;
+
+/// An HMAC whose key is processed once, for all codes. Clones share it. It is zeroized with the last clone.
+#[derive(Clone)]
+pub(super) enum HmacKey {
+    Sha1(Arc<HmacReset<Sha1>>),
+    Sha256(Arc<HmacReset<Sha256>>),
+    Sha512(Arc<HmacReset<Sha512>>),
+}
+
+impl HmacKey {
+    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Self {
+        // HMAC accepts a key of any length (RFC 2104 section 2). The error type of the trait is for other MACs.
+        const ANY_LENGTH: &str = "HMAC accepts a key of any length";
+        #[allow(clippy::expect_used, reason = "new_from_slice of HmacReset never fails")]
+        match algorithm {
+            Algorithm::Sha1 => Self::Sha1(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
+            Algorithm::Sha256 => Self::Sha256(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
+            Algorithm::Sha512 => Self::Sha512(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
+        }
+    }
+
+    /// Calls `visit` with each step, its value, and its truncated HMAC.
+    pub(super) fn for_each<T>(&self, steps: impl IntoIterator<Item = (u64, T)>, visit: impl FnMut(u64, T, u32)) {
+        match self {
+            Self::Sha1(mac) => for_each((**mac).clone(), steps, visit),
+            Self::Sha256(mac) => for_each((**mac).clone(), steps, visit),
+            Self::Sha512(mac) => for_each((**mac).clone(), steps, visit),
+        }
+    }
+}
+
+fn for_each<M, T>(mut mac: M, steps: impl IntoIterator<Item = (u64, T)>, mut visit: impl FnMut(u64, T, u32))
+where
+    M: Mac + FixedOutputReset,
+{
+    for (step, value) in steps {
+        Mac::update(&mut mac, &step.to_be_bytes());
+        visit(step, value, truncate(&mac.finalize_reset().into_bytes()));
+    }
+}
+
+/// Dynamic truncation: the *last* byte contains the offset, for every algorithm (RFC 4226 section 5.3).
+fn truncate(digest: &[u8]) -> u32 {
+    let offset = usize::from(digest.last().map_or(0, |last| last & 0xf));
+    let four = digest[offset..].iter().take(4).fold(0, |value: u32, &byte| value << 8 | u32::from(byte));
+    four & 0x7fff_ffff
+}
+
+impl fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HmacKey(<redacted>)")
+    }
+}

@@ -1,0 +1,5 @@
+mod flow;
+mod machines;
+mod otp;
+mod status;
+mod waiting;

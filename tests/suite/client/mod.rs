@@ -1,0 +1,6 @@
+mod calls;
+mod middleware;
+mod responses;
+mod support;
+mod transports;
+mod verifier;

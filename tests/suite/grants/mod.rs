@@ -1,0 +1,3 @@
+#[cfg(feature = "axum")]
+mod browser;
+mod layer;

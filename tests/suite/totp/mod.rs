@@ -1,0 +1,2 @@
+mod authenticators;
+mod verifier;

@@ -1,0 +1,13 @@
+//! The associated data of encrypted columns: a secret only decrypts for the row that it was encrypted for.
+
+pub(crate) fn consumer_secret(requester: &str) -> String {
+    format!("consumer secret of {requester}")
+}
+
+pub(crate) fn pairing_secret(pairing: &str) -> String {
+    format!("secret of pairing {pairing}")
+}
+
+pub(crate) fn claim(pairing: &str) -> String {
+    format!("claim of pairing {pairing}")
+}

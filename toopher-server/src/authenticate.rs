@@ -1,0 +1,100 @@
+//! Authentication of requesters: the extractor of every call of the API.
+
+use std::hint::black_box;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::{HeaderValue, header};
+use toopher_oauth1::OauthRequest;
+use toopher_sql::{OpaqueText, query};
+use tower_toopher::middleware::is_form;
+
+use crate::api_error::ApiError;
+use crate::audit::Audit;
+use crate::body::read_body;
+use crate::params::Params;
+use crate::state::Server;
+
+/// The maximum size of a form in bytes.
+const MAX_FORM: usize = 64 * 1024;
+
+/// A call with a valid signature, a timestamp close to the server's time, and a new nonce.
+pub(crate) struct AuthenticatedCall {
+    pub(crate) requester_id: String,
+    pub(crate) consumer_key: String,
+    pub(crate) params: Params,
+}
+
+impl FromRequest<Server> for AuthenticatedCall {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, server: &Server) -> Result<Self, ApiError> {
+        let mut audit = Audit::for_call();
+        let call = Self::verify(request, server, &mut audit).await;
+        audit.close(call)
+    }
+}
+
+impl AuthenticatedCall {
+    /// Adds the requester to the audit of a decision of this call.
+    pub(crate) fn audit(&self, audit: Audit) -> Audit {
+        audit.requester(&self.consumer_key)
+    }
+
+    async fn verify(request: Request<Body>, server: &Server, audit: &mut Audit) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let is_form = is_form(&parts.headers).map_err(|_| ApiError::NO_FORM)?;
+        let body = read_body(body, MAX_FORM).await?;
+        // OAuth signs forms only, so another body could change the meaning of a signed call.
+        if !body.is_empty() && !is_form {
+            return Err(ApiError::NO_FORM);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let base = server.shared.public_url.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
+        let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))?;
+        let requester_id = server.authenticate(&signed, audit).await?;
+        Ok(Self { requester_id, consumer_key: signed.consumer_key().to_owned(), params: Params::read(query, &body) })
+    }
+}
+
+impl Server {
+    /// Checks the signature, the timestamp and the nonce in this order, so that only the holder of the secret can use
+    /// up a nonce. Returns the id of the requester.
+    pub(crate) async fn authenticate(&self, signed: &OauthRequest, audit: &mut Audit) -> Result<String, ApiError> {
+        const WRONG_TIME: ApiError = ApiError::UNSIGNED.with_reason("wrong_time");
+        let key = signed.consumer_key();
+        let consumer = query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = $1 AND NOT revoked");
+        // No requester has a key with a NUL, and PostgreSQL accepts none in text.
+        let consumer = if key.contains('\0') { None } else { consumer.bind(key).row(&self.database).await? };
+        let Some(consumer) = consumer else {
+            // Takes as long as for a known requester.
+            black_box(signed.is_signed_with("a secret of no requester, as long"));
+            return Err(ApiError::UNSIGNED.with_reason("unknown_requester"));
+        };
+        audit.requester = Some(key.to_owned());
+        let id: String = consumer.get("id")?;
+        let secret = self.decrypt_consumer_secret(&id, &consumer.get::<Vec<u8>>("sealed_secret")?)?;
+        let now = self.now()?;
+        if !signed.is_signed_with(&secret) {
+            return Err(ApiError::UNSIGNED.with_reason("wrong_signature"));
+        }
+        let timestamp = i64::try_from(signed.timestamp()).map_err(|_| WRONG_TIME)?;
+        if signed.timestamp().abs_diff(now.as_secs()) > self.clock_skew_secs() {
+            return Err(WRONG_TIME);
+        }
+        let new = query(
+            "INSERT INTO nonces (consumer_key, timestamp, nonce) VALUES ($1, $2, $3)
+             ON CONFLICT (consumer_key, timestamp, nonce) DO NOTHING",
+        )
+        .bind(signed.consumer_key())
+        .bind(timestamp)
+        .bind(OpaqueText(signed.nonce()))
+        .execute(&self.database)
+        .await?;
+        // Read after the insertion: a nonce that was deleted just before it looks new.
+        let deleted: Option<i64> = query("SELECT before FROM nonces_deleted").scalar(&self.database).await?;
+        let remembered = deleted.is_some_and(|before| timestamp >= before);
+        if new == 0 || !remembered { Err(ApiError::UNSIGNED.with_reason("replayed_nonce")) } else { Ok(id) }
+    }
+}

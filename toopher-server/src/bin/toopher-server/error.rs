@@ -1,0 +1,3 @@
+//! The error of all commands.
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,36 @@
+//! Signs a call for curl.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use toopher_oauth1::{BaseUri, Credentials, sign};
+
+use crate::error::Error;
+use crate::options::Sign;
+
+/// Returns a call in the format of `curl -K`.
+pub(crate) fn sign_call(call: &Sign) -> Result<String, Error> {
+    // Only from the environment: other users of the machine can read the command line.
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
+    let url: http::Uri = format!("{}/{}", variable("TOOPHER_BASE_URL")?.trim_end_matches('/'), call.path).parse()?;
+    let authority = url.authority().ok_or("TOOPHER_BASE_URL has no host")?.as_str();
+    let base = BaseUri::new(url.scheme_str().unwrap_or_default(), authority, url.path())?;
+    let split = |parameter: &'_ String| -> Result<(String, String), Error> {
+        let (name, value) = parameter.split_once('=').ok_or("a parameter has the form name=value")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let parameters: Vec<(String, String)> = call.parameters.iter().map(split).collect::<Result<_, _>>()?;
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let method = call.method.to_ascii_uppercase();
+    let header = sign::authorization(&credentials, &method, &base, &parameters, &sign::nonce()?, now);
+    let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&parameters).finish();
+    let (query, form) = match method.as_str() {
+        "GET" if encoded.is_empty() => (String::new(), String::new()),
+        "GET" => (format!("?{encoded}"), String::new()),
+        _ => (String::new(), format!("data = \"{encoded}\"\n")),
+    };
+    // In curl's format, only the header needs escaping: the rest is percent-encoded or checked by `Uri`.
+    let (base, header) = (base.as_str(), header.to_str()?.replace('"', "\\\""));
+    Ok(format!("url = \"{base}{query}\"\nrequest = \"{method}\"\nheader = \"Authorization: {header}\"\n{form}"))
+}

@@ -1,0 +1,116 @@
+//! A self-hosted server of the Toopher API, as an axum router.
+//!
+//! A *requester* is a relying party: a site with a consumer key and a secret. It pairs its users with their phones, and
+//! makes authentication requests: with an `otp`, which the server verifies at once, or without one, which the user
+//! answers on the phone. Phones use an HTTP API of their own under `/phone/v1`; the page at `/phone` uses it in a
+//! browser.
+//!
+//! ```
+//! use toopher_server::Server;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::in_memory("http://127.0.0.1:8080").await?;
+//! let credentials = server.create_requester("my site").await?;
+//! let app: axum::Router = server.router(); // serve it, or nest it into another router
+//! # let _ = (credentials, app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The guarantees of every response:
+//!
+//! - A call is signed (OAuth 1.0a), its timestamp is close to the server's time, and its nonce is new. The response is
+//!   401 otherwise, or 400 when the call cannot be parsed.
+//! - Requesters never see the users, pairings, terminals or requests of another requester: the response is 404.
+//! - One-time passwords are verified by [`TotpVerifier`](tower_toopher::TotpVerifier): each is accepted once, and an
+//!   attempt is counted before it is verified.
+//! - One database statement decides a request, and only if it is still pending: the first decision is final.
+//! - Each decision emits one `tracing` event with the target `tower_toopher::audit`, without secrets. The page
+//!   `docs/auditing.md` lists the fields, whose names are stable.
+//! - Consumer secrets and the secrets of pairings are encrypted with a [`SealingKey`] in the database.
+
+mod aad;
+mod admin;
+mod api_error;
+mod audit;
+mod authenticate;
+mod body;
+mod cleanup;
+mod crypto;
+mod error;
+mod failure_store;
+mod failure_store_location;
+mod html;
+mod id;
+mod initiate;
+mod message;
+mod models;
+mod notify;
+mod otp;
+mod pairing_phrase;
+mod pairings;
+mod params;
+mod phone;
+mod public_url;
+mod push_request;
+mod recovery_codes;
+mod requests;
+mod reset;
+mod state;
+mod terminals;
+mod users;
+mod web;
+
+use axum::Router;
+use axum::middleware::map_request;
+use axum::routing::{get, post};
+
+use self::api_error::ApiError;
+use self::public_url::record_path;
+
+pub use self::admin::{Requester, UserSummary};
+pub use self::error::ServerError;
+pub use self::message::Message;
+pub use self::state::Server;
+pub use tower_toopher::crypto::SealingKey;
+
+impl Server {
+    /// The API under `/v1`, the API of phones under `/phone/v1`, and the page of a phone at `/phone`.
+    ///
+    /// Other paths get an error in the format of the API.
+    pub fn router(&self) -> Router {
+        let v1 = Router::new()
+            .route("/pairings/create", post(pairings::create))
+            .route("/pairings/create/qr", post(pairings::create_qr))
+            .route("/pairings/create/sms", post(pairings::create_sms))
+            .route("/pairings/upgrade", post(pairings::upgrade))
+            .route("/qr/pairings/{id}", get(pairings::qr))
+            .route("/pairings/{id}", get(pairings::status).post(pairings::update))
+            .route("/pairings/{id}/generate_reset_link", post(reset::generate_link))
+            .route("/pairings/{id}/send_reset_link", post(reset::send_link))
+            .route("/pairings/{id}/reset", get(reset::page).post(reset::submit))
+            .route("/authentication_requests/initiate", post(initiate::initiate))
+            .route("/authentication_requests/{id}", get(requests::status))
+            .route("/authentication_requests/{id}/otp_auth", post(requests::otp_auth))
+            .route("/authentication_requests/{id}/cancel", post(requests::cancel))
+            .route("/users/create", post(users::create))
+            .route("/users", get(users::find))
+            .route("/users/reset", post(users::reset))
+            .route("/users/activate_next_otp_list", post(users::activate_next_otp_list))
+            .route("/users/{id}", get(users::status).post(users::update))
+            .route("/users/{id}/pairings", get(pairings::list))
+            .route("/user_terminals/create", post(terminals::create))
+            .route("/user_terminals/{id}", get(terminals::status).post(terminals::update));
+        Router::new()
+            // Some clients request the pages under /v1, others at the root.
+            .nest("/v1", v1.nest("/web", web::router()))
+            .nest("/web", web::router())
+            .nest("/phone/v1", phone::router())
+            .merge(phone::page())
+            .fallback(async || ApiError::NOT_FOUND)
+            .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
+            .layer(map_request(record_path))
+            .with_state(self.clone())
+    }
+}

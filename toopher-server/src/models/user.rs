@@ -1,0 +1,39 @@
+//! Users.
+
+use serde_json::{Value, json};
+use sqlx::FromRow;
+
+use super::time::utc;
+
+/// A user, selected by [`USER_COLUMNS`].
+#[derive(FromRow)]
+pub(crate) struct User {
+    pub(crate) user_id: String,
+    user_name: String,
+    pub(crate) user_enabled: bool,
+    user_created: i64,
+    user_modified: i64,
+    recovery_codes_left: i64,
+}
+
+pub(crate) const USER_COLUMNS: &str = "u.id AS user_id, u.name AS user_name, u.enabled AS user_enabled,
+    u.created AS user_created, u.modified AS user_modified,
+    (SELECT count(*) FROM recovery_codes b WHERE b.user_id = u.id) AS recovery_codes_left";
+
+impl User {
+    pub(crate) fn name(&self) -> &str {
+        &self.user_name
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "id": self.user_id,
+            "name": self.user_name,
+            "toopher_authentication_enabled": self.user_enabled,
+            "disable_toopher_auth": !self.user_enabled,
+            "number_of_pregenerated_otps_remaining": self.recovery_codes_left,
+            "created": utc(self.user_created),
+            "modified": utc(self.user_modified),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! Notifications of connected phones, of this server and of other servers on the same PostgreSQL database.
+
+#[cfg(feature = "postgres")]
+use std::time::Duration;
+
+#[cfg(feature = "postgres")]
+use sqlx::Executor;
+#[cfg(feature = "postgres")]
+use tokio::time::{sleep, timeout};
+#[cfg(feature = "postgres")]
+use toopher_sql::query;
+
+use crate::state::Server;
+
+#[cfg(feature = "postgres")]
+const CHANNEL: &str = "toopher_events";
+/// After how long without a notification the connection is checked.
+#[cfg(feature = "postgres")]
+const QUIET: Duration = Duration::from_secs(10);
+/// The time limit of that check, and the pause before a new connection.
+#[cfg(feature = "postgres")]
+const RETRY: Duration = Duration::from_secs(2);
+
+/// In place of a device: notifies all of them.
+pub(crate) const ALL_DEVICES: &str = "";
+
+impl Server {
+    /// Notifies a device that its requests or pairings have changed. A notification is a hint: the device reads the
+    /// changes from the API, and phones are notified at intervals in any case.
+    pub(crate) async fn notify(&self, device: Option<&str>) {
+        let Some(device) = device else { return };
+        self.notify_local(device);
+        #[cfg(feature = "postgres")]
+        if self.database.is_shared() {
+            let notify = query("SELECT pg_notify($1, $2)").bind(CHANNEL);
+            let notify = notify.bind(format!("{} {device}", self.shared.instance));
+            if let Err(error) = notify.rows(&self.database).await {
+                tracing::warn!(%error, "could not notify other servers of a change for a phone");
+            }
+        }
+    }
+
+    fn notify_local(&self, device: &str) {
+        // Fails if no phone is connected.
+        let _ = self.shared.events.send(device.into());
+    }
+
+    /// Forwards the notifications of other servers on the same PostgreSQL database to the phones that are connected to
+    /// this one. Run it beside the router. It never returns. On SQLite there are no other servers, and it does nothing.
+    ///
+    /// After a lost connection is restored, all phones are notified. They are notified every 30 seconds in any case.
+    pub async fn forward_notifications(&self) {
+        #[cfg(feature = "postgres")]
+        loop {
+            let error = match self.database.listener().await {
+                Ok(Some(listener)) => self.listen(listener).await,
+                Ok(None) => break,
+                Err(error) => error,
+            };
+            tracing::warn!(%error, "lost the connection for notifications of other servers");
+            sleep(RETRY).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Forwards notifications until an error.
+    #[cfg(feature = "postgres")]
+    async fn listen(&self, mut listener: sqlx::postgres::PgListener) -> sqlx::Error {
+        let late = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        match timeout(RETRY, listener.listen(CHANNEL)).await {
+            Err(_) => return late(),
+            Ok(Err(error)) => return error,
+            Ok(Ok(())) => {}
+        }
+        // Notifications before this are lost.
+        self.notify_local(ALL_DEVICES);
+        loop {
+            match timeout(QUIET, listener.try_recv()).await {
+                Ok(Ok(Some(notification))) => match notification.payload().split_once(' ') {
+                    Some((instance, _)) if instance == self.shared.instance => {}
+                    Some((_, device)) => self.notify_local(device),
+                    None => {}
+                },
+                Ok(Ok(None)) => return sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()),
+                Ok(Err(error)) => return error,
+                // A server that was replaced by a standby sends nothing either.
+                Err(_) => match timeout(RETRY, listener.fetch_one("SELECT 1 / (NOT pg_is_in_recovery())::int")).await {
+                    Err(_) => return late(),
+                    Ok(Err(error)) => return error,
+                    Ok(Ok(_)) => {}
+                },
+            }
+        }
+    }
+}

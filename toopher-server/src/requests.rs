@@ -1,0 +1,121 @@
+//! Calls about existing authentication requests, which an OTP or the user's phone answers.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use toopher_sql::query;
+
+use crate::api_error::ApiError;
+use crate::audit::{Audit, Outcome};
+use crate::authenticate::AuthenticatedCall;
+use crate::id::Id;
+use crate::models::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
+use crate::otp::OtpCheck;
+use crate::state::Server;
+
+impl Server {
+    pub(crate) async fn request(&self, requester: &str, id: &str) -> Result<Option<RequestRow>, ApiError> {
+        let text = format!(
+            "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM requests r
+             JOIN users u ON u.id = r.user_id JOIN terminals t ON t.id = r.terminal_id
+             JOIN actions a ON a.id = r.action_id WHERE u.requester_id = $2 AND r.id = $3"
+        );
+        let row = query(text).bind(self.now_i64()?).bind(requester).bind(id);
+        Ok(row.one(&self.database).await?)
+    }
+
+    pub(crate) async fn request_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
+        Ok(Json(self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?.json()))
+    }
+
+    /// Decides a pending request, in one statement: the first decision is final. Returns whether this was the first.
+    pub(crate) async fn decide(
+        &self,
+        id: &str,
+        state: &'static str,
+        totp_valid: bool,
+        reason: &str,
+    ) -> Result<bool, ApiError> {
+        let now = self.now_i64()?;
+        let decided = query(
+            "UPDATE requests SET state = $1, totp_valid = $2, reason = $3, modified = $4
+             WHERE id = $5 AND state = 'pending' AND expires > $4 AND ($1 <> 'granted' OR pairing_id IN
+                (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
+                 WHERE p.state = 'enabled' AND u.enabled))",
+        );
+        let decided = decided.bind(state).bind(totp_valid).bind(reason).bind(now).bind(id);
+        Ok(decided.execute(&self.database).await? > 0)
+    }
+
+    /// Answers a pending request with an OTP. After a wrong OTP the request stays pending: the phone, or another OTP,
+    /// can still answer it.
+    pub(crate) async fn answer_by_otp(
+        &self,
+        request: &RequestRow,
+        otp: &str,
+        audit: &mut Audit,
+    ) -> Result<OtpCheck, ApiError> {
+        let pairing = request.request_pairing_id.as_deref();
+        let check = self.check_otp(request.terminal.user_id(), pairing, otp, audit).await?;
+        if let OtpCheck::Right(factor) = check {
+            let first = self.decide(&request.request_id, "granted", true, "").await?;
+            audit.settle(if first { Outcome::Granted(factor.name()) } else { Outcome::Denied("not_pending") });
+            self.notify_pairing(pairing).await?;
+        }
+        Ok(check)
+    }
+}
+
+pub(crate) async fn status(
+    State(server): State<Server>,
+    Id(id): Id,
+    call: AuthenticatedCall,
+) -> Result<Json<Value>, ApiError> {
+    server.request_response(&call.requester_id, &id).await
+}
+
+pub(crate) async fn otp_auth(
+    State(server): State<Server>,
+    Id(id): Id,
+    call: AuthenticatedCall,
+) -> Result<Json<Value>, ApiError> {
+    let mut audit = call.audit(Audit::for_request().decided_by("otp"));
+    let answer = async {
+        let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
+        request.describe(&mut audit);
+        let otp = call.params.require(&["otp"])?;
+        // A decided request stays decided, and no code is used up for it.
+        if request.request_state != "pending" {
+            audit.settle(None);
+            return Ok(Json(request.json()));
+        }
+        let check = server.answer_by_otp(&request, otp, &mut audit).await?;
+        let mut answer = server.request_response(&call.requester_id, &id).await?;
+        if let OtpCheck::Wrong(reason) = check {
+            answer["reason"] = reason.into();
+        }
+        Ok(answer)
+    };
+    let answer = answer.await;
+    audit.close(answer)
+}
+
+pub(crate) async fn cancel(
+    State(server): State<Server>,
+    Id(id): Id,
+    call: AuthenticatedCall,
+) -> Result<Json<Value>, ApiError> {
+    let mut audit = call.audit(Audit::for_request().decided_by("site"));
+    let answer = async {
+        let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
+        request.describe(&mut audit);
+        let first = server.decide(&id, "cancelled", false, "The request was cancelled.").await?;
+        audit.settle(first.then_some(Outcome::Cancelled));
+        if first {
+            server.notify_pairing(request.request_pairing_id.as_deref()).await?;
+        }
+        server.request_response(&call.requester_id, &id).await
+    };
+    let answer = answer.await;
+    audit.close(answer)
+}

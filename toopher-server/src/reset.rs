@@ -1,0 +1,199 @@
+//! Links with which a user who has lost a phone deactivates its pairing, and the page behind them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use form_urlencoded::byte_serialize;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use toopher_sql::query;
+
+use crate::api_error::ApiError;
+use crate::audit::{Audit, Outcome};
+use crate::authenticate::AuthenticatedCall;
+use crate::body::read_body;
+use crate::crypto::{digest, keyed_digest, token};
+use crate::html::escape_html;
+use crate::id::Id;
+use crate::message::Message;
+use crate::pairing_phrase::normalize;
+use crate::params::Params;
+use crate::state::Server;
+
+/// How long a link is valid, in seconds.
+const LINK_LIFETIME: i64 = 24 * 60 * 60;
+/// The maximum number of answers to the security question.
+const MAX_TRIES: i64 = 5;
+/// The maximum size of a form in bytes.
+const MAX_FORM: usize = 4096;
+
+impl Server {
+    /// Creates a link, which replaces the previous one. Its token authorizes the page, which is not signed.
+    async fn reset_link(&self, call: &AuthenticatedCall, id: &str) -> Result<String, ApiError> {
+        self.pairing(&call.requester_id, id).await?.ok_or(ApiError::NO_PAIRING)?;
+        let question = call.params.get(&["security_question"])?;
+        let answer = call.params.get(&["security_answer"])?;
+        if question.is_some() != answer.is_some() {
+            return Err(ApiError::bad_request("A security question and its answer must be sent together."));
+        }
+        let token = token()?;
+        let expires = self.now_i64()?.saturating_add(LINK_LIFETIME);
+        query(
+            "UPDATE pairings SET reset_digest = $1, reset_expires = $2, reset_question = $3, reset_answer_digest = $4,
+             reset_tries_left = $5 WHERE id = $6",
+        )
+        .bind(digest(&token))
+        .bind(expires)
+        .bind(question)
+        .bind(answer.map(|answer| self.answer_digest(id, answer)).transpose()?)
+        .bind(MAX_TRIES)
+        .bind(id)
+        .execute(&self.database)
+        .await?;
+        let token: String = byte_serialize(token.as_bytes()).collect();
+        Ok(format!("{}/v1/pairings/{id}/reset?reset_authorization={token}", self.shared.public_url))
+    }
+
+    /// The question of a link, if it has one. Returns `None` if the link is not valid.
+    async fn reset_question(&self, id: &str, token: &str) -> Result<Option<Option<String>>, ApiError> {
+        let question = query(
+            "SELECT reset_question FROM pairings WHERE id = $1 AND reset_digest = $2 AND reset_expires > $3
+                AND reset_tries_left > 0 AND state <> 'deactivated'",
+        );
+        let question = question.bind(id).bind(digest(token)).bind(self.now_i64()?);
+        Ok(question.scalar(&self.database).await?)
+    }
+
+    /// The digest of an answer, regardless of case and spaces. It is keyed, since an attacker could guess an answer
+    /// from a plain digest.
+    fn answer_digest(&self, pairing: &str, answer: &str) -> Result<Vec<u8>, ApiError> {
+        keyed_digest(self.sealing_key(), &format!("answer for pairing {pairing}: {}", normalize(answer)))
+    }
+}
+
+pub(crate) async fn generate_link(
+    State(server): State<Server>,
+    Id(id): Id,
+    call: AuthenticatedCall,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({ "url": server.reset_link(&call, &id).await? })))
+}
+
+pub(crate) async fn send_link(
+    State(server): State<Server>,
+    Id(id): Id,
+    call: AuthenticatedCall,
+) -> Result<Json<Value>, ApiError> {
+    let address = call.params.require(&["reset_email"])?.to_owned();
+    if address.matches('@').count() != 1
+        || address.starts_with(['-', '@'])
+        || address.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
+        return Err(ApiError::bad_request("This is not a mail address."));
+    }
+    server.require_messenger()?;
+    let link = server.reset_link(&call, &id).await?;
+    let text = format!("If you have lost the phone that you log in with, open this link to end its pairing: {link}");
+    server.send(Message::Mail { address, text }).await?;
+    Ok(Json(json!({})))
+}
+
+/// Shows the form. It changes nothing, since mail scanners also load links.
+pub(crate) async fn page(State(server): State<Server>, Id(id): Id, uri: http::Uri) -> Result<Response, ApiError> {
+    let params = Params::read(uri.query().unwrap_or_default(), b"");
+    let token = params.get(&["reset_authorization"])?.unwrap_or_default();
+    let Some(question) = server.reset_question(&id, token).await? else {
+        return Ok(html(StatusCode::NOT_FOUND, GONE));
+    };
+    Ok(html(StatusCode::OK, &form(token, question.as_deref(), "")))
+}
+
+pub(crate) async fn submit(
+    State(server): State<Server>,
+    Id(id): Id,
+    request: axum::extract::Request,
+) -> Result<Response, ApiError> {
+    let body = read_body(request.into_body(), MAX_FORM).await?;
+    let mut audit = Audit::for_pairing().decided_by("reset_link");
+    let page = server.follow_reset_link(&id, &Params::read("", &body), &mut audit).await;
+    audit.close(page)
+}
+
+impl Server {
+    async fn follow_reset_link(&self, id: &str, params: &Params, audit: &mut Audit) -> Result<Response, ApiError> {
+        let token = params.get(&["reset_authorization"])?.unwrap_or_default();
+        let gone = |audit: &mut Audit| {
+            audit.settle(Outcome::Denied("unknown_link"));
+            Ok(html(StatusCode::NOT_FOUND, GONE))
+        };
+        let Some(question) = self.reset_question(id, token).await? else { return gone(audit) };
+        self.describe_pairing(id, None, audit).await?;
+        // The attempt is counted before the answer is compared, in one statement.
+        let counted = query(
+            "UPDATE pairings SET reset_tries_left = reset_tries_left - 1
+             WHERE id = $1 AND reset_digest = $2 AND reset_tries_left > 0 RETURNING reset_answer_digest",
+        )
+        .bind(id)
+        .bind(digest(token))
+        .scalar::<Option<Vec<u8>>>(&self.database)
+        .await?;
+        let Some(counted) = counted else { return gone(audit) };
+        if let Some(expected) = counted {
+            let given = self.answer_digest(id, params.get(&["answer"])?.unwrap_or_default())?;
+            if !bool::from(given.ct_eq(&expected)) {
+                audit.settle(Outcome::Denied("wrong_answer"));
+                return Ok(html(StatusCode::FORBIDDEN, &form(token, question.as_deref(), "The answer is wrong.")));
+            }
+        }
+        let device: Option<Option<String>> = query(
+            "UPDATE pairings SET state = 'deactivated', modified = $1, reset_digest = NULL
+             WHERE id = $2 AND reset_digest = $3 RETURNING device_id",
+        )
+        .bind(self.now_i64()?)
+        .bind(id)
+        .bind(digest(token))
+        .scalar(&self.database)
+        .await?;
+        // Of two concurrent submissions, one has deactivated the pairing.
+        audit.settle(device.is_some().then_some(Outcome::Unpaired));
+        self.notify(device.flatten().as_deref()).await;
+        Ok(html(StatusCode::OK, "<p>The pairing has ended. Pair a new phone the next time that you log in.</p>"))
+    }
+}
+
+const GONE: &str = "<p>This link is no longer valid. Request a new one.</p>";
+
+fn form(token: &str, question: Option<&str>, message: &str) -> String {
+    let question = question.map_or_else(String::new, |question| {
+        format!("<p><label>{} <input name=\"answer\" autocomplete=\"off\" required></label></p>", escape_html(question))
+    });
+    format!(
+        "<p>If you have lost your phone, or no longer use it, end its pairing here.</p>\
+         <p role=\"alert\">{message}</p><form method=\"post\">{question}\
+         <input type=\"hidden\" name=\"reset_authorization\" value=\"{}\"><button>End the pairing</button></form>",
+        escape_html(token)
+    )
+}
+
+/// A page that loads nothing and cannot be framed, and whose URL, with the token, is not sent as a referrer.
+fn html(status: StatusCode, body: &str) -> Response {
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Lost phone</title>\
+         <h1>Lost phone</h1>{body}</html>"
+    );
+    let mut response = (status, Html(page)).into_response();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

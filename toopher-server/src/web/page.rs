@@ -1,0 +1,143 @@
+//! HTML documents for the frame, which work without scripts, and their headers.
+
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderName, HeaderValue, header};
+
+use super::payload::Payload;
+use super::session::Session;
+use crate::api_error::ApiError;
+use crate::html::escape_html;
+use crate::state::Server;
+
+const SCRIPT: &str = include_str!("frame.js");
+const STYLE: &str = include_str!("frame.css");
+
+/// Cross-origin isolated sites only show resources with this header.
+const CROSS_ORIGIN: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
+
+pub(super) async fn script() -> Response {
+    let media_type = HeaderValue::from_static("text/javascript; charset=utf-8");
+    ([(header::CONTENT_TYPE, media_type), CROSS_ORIGIN], SCRIPT).into_response()
+}
+
+pub(super) async fn style() -> Response {
+    let media_type = HeaderValue::from_static("text/css; charset=utf-8");
+    ([(header::CONTENT_TYPE, media_type), CROSS_ORIGIN], STYLE).into_response()
+}
+
+/// Adds the security headers: only this server's scripts, no other sources, no referrer, and frames only in `origin`,
+/// if the browser has sent it.
+pub(super) fn with_headers(mut response: Response, origin: Option<&str>) -> Response {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; \
+             base-uri 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+        (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let (name, value) = CROSS_ORIGIN;
+    response.headers_mut().insert(name, value);
+    let ancestors = origin.and_then(|origin| HeaderValue::try_from(format!("frame-ancestors {origin}")).ok());
+    if let Some(ancestors) = ancestors {
+        response.headers_mut().append(header::CONTENT_SECURITY_POLICY, ancestors);
+    }
+    response
+}
+
+/// An error for the user, without a signed result. `root` is the relative URL of the folder with the style.
+pub(super) fn error_page(error: &ApiError, root: &str) -> Response {
+    let status = format!("<h1>This page cannot be shown</h1><p>{}</p>", escape_html(error.message()));
+    with_headers((error.status(), Html(document("", root, "", &status, ""))).into_response(), None)
+}
+
+/// All pages have the same parts, which the script replaces by those of another one: the status, whose changes screen
+/// readers announce, and the rest.
+fn document(head: &str, root: &str, user: &str, status: &str, rest: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Second factor</title>\
+         <link rel=\"stylesheet\" href=\"{root}/frame.css\">{head}<main>{user}\
+         <div role=\"status\" tabindex=\"-1\">{status}</div><div id=\"rest\">{rest}</div></main></html>"
+    )
+}
+
+/// The content of a page: a form, a pending request, or a result.
+pub(super) struct Page {
+    status: String,
+    rest: String,
+    pending: bool,
+    result: Option<Payload>,
+}
+
+impl Page {
+    pub(super) fn form(status: &str, form: &str) -> Self {
+        Self { status: status.to_owned(), rest: form.to_owned(), pending: false, result: None }
+    }
+
+    pub(super) fn pending(status: &str, form: &str) -> Self {
+        Self { pending: true, ..Self::form(status, form) }
+    }
+
+    /// For a user with too many requests. It does not reload, because a reload would send another request as soon as
+    /// that is possible.
+    pub(super) fn busy() -> Self {
+        Self::form(
+            "<h1>Too many attempts</h1><p>Answer the requests on your phone, or wait a few minutes. \
+             If that does not help, contact the site.</p>",
+            "<p><a href=\"?\">Try again</a></p>",
+        )
+    }
+
+    pub(super) fn done(text: &str, result: Payload) -> Self {
+        let text = if text.is_empty() { "One moment" } else { text };
+        let rest = "<p class=\"plain\">The result is sent by a script. Allow scripts, and start again.</p>";
+        Self { result: Some(result), ..Self::form(&format!("<h1>{text}</h1>"), rest) }
+    }
+
+    /// Without scripts, a pending page reloads, which would clear the form. So the form is on a second page, which does
+    /// not reload. With scripts, the script shows the form, and removes the elements of the class `plain`.
+    fn without_script(&mut self, typing: bool) -> &'static str {
+        let form = std::mem::take(&mut self.rest);
+        let (link, hidden) = match (form.is_empty(), typing) {
+            (true, _) => ("<a href=\"?\">Reload</a>", ""),
+            (false, true) => ("<a href=\"?\">Wait for the phone</a>", ""),
+            (false, false) => ("<a href=\"?code\">Type a code</a> or <a href=\"?\">reload</a>", " hidden"),
+        };
+        self.rest = format!("<div id=\"pending\" class=\"typed\"{hidden}>{form}</div><p class=\"plain\">{link}</p>");
+        if typing && !form.is_empty() { "" } else { "<noscript><meta http-equiv=\"refresh\" content=\"3\"></noscript>" }
+    }
+
+    pub(super) async fn response(
+        mut self,
+        server: &Server,
+        session: &Session,
+        typing: bool,
+    ) -> Result<Response, ApiError> {
+        let mut head = String::from("<script src=\"../frame.js\" defer></script>");
+        if self.pending {
+            head.push_str(self.without_script(typing));
+        }
+        // The names of the user and the site, so that users recognize a page for another account.
+        let user = format!(
+            "<p><strong>{}</strong> for <strong>{}</strong></p>",
+            escape_html(&session.user_name),
+            escape_html(&session.requester_name)
+        );
+        if let Some(result) = self.result {
+            let message = result.message(server, session).await?;
+            self.rest.push_str(&format!(
+                "<script type=\"application/json\" id=\"outcome\" data-origin=\"{}\">{message}</script>",
+                escape_html(session.origin.as_deref().unwrap_or("*"))
+            ));
+        }
+        let page = document(&head, "..", &user, &self.status, &self.rest);
+        Ok(with_headers(Html(page).into_response(), session.origin.as_deref()))
+    }
+}

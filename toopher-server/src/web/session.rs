@@ -1,0 +1,168 @@
+//! The session of a page.
+
+use sqlx::FromRow;
+use toopher_sql::query;
+
+use crate::api_error::ApiError;
+use crate::audit::{Audit, Outcome};
+use crate::crypto::{digest, token};
+use crate::models::PairingRow;
+use crate::params::Params;
+use crate::push_request::PushRequest;
+use crate::state::Server;
+
+/// How long a page can be used, in seconds.
+const LIFETIME: i64 = 600;
+
+/// The values of a new session, from the signed URL and the browser.
+pub(super) struct NewSession<'a> {
+    pub(super) requester: &'a str,
+    pub(super) params: &'a Params,
+    pub(super) terminal_name: Option<&'a str>,
+    pub(super) discriminator: &'a str,
+    pub(super) origin: Option<&'a str>,
+    pub(super) kind: &'static str,
+    pub(super) first_protocol: bool,
+}
+
+#[derive(FromRow)]
+pub(super) struct Session {
+    #[sqlx(skip)]
+    pub(super) token: String,
+    pub(super) requester_id: String,
+    pub(super) requester_name: String,
+    consumer_key: String,
+    pub(super) user_name: String,
+    pub(super) user_id: String,
+    pub(super) kind: String,
+    pub(super) first_protocol: bool,
+    pub(super) inline_pairing: bool,
+    pub(super) session_token: String,
+    pub(super) requester_metadata: Option<String>,
+    action_name: String,
+    automation_allowed: bool,
+    pub(super) challenge_required: bool,
+    number_matching: bool,
+    terminal_name: String,
+    discriminator: String,
+    pub(super) origin: Option<String>,
+    pub(super) pairing_id: Option<String>,
+    pub(super) request_id: Option<String>,
+}
+
+impl Session {
+    /// Creates a session, and returns its token.
+    pub(super) async fn create(server: &Server, new: &NewSession<'_>) -> Result<String, ApiError> {
+        let NewSession { requester, params, terminal_name, discriminator, origin, kind, first_protocol } = *new;
+        let user = server.user_named(requester, params.require(&["username"])?).await?;
+        let token = token()?;
+        query(
+            "INSERT INTO web_sessions (token_digest, user_id, kind, first_protocol, inline_pairing, session_token,
+                requester_metadata, action_name, automation_allowed, challenge_required, terminal_name, discriminator,
+                origin, expires, number_matching)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        )
+        .bind(digest(&token))
+        .bind(&user.user_id)
+        .bind(kind)
+        .bind(first_protocol)
+        .bind(!first_protocol && params.flag(&["allow_inline_pairing"])?.unwrap_or(true))
+        .bind(params.get(&["session_token"])?.unwrap_or_default())
+        .bind(params.get(&["requester_metadata"])?)
+        .bind(params.get(&["action_name"])?.unwrap_or("Log In"))
+        .bind(params.flag(&["automation_allowed"])?.unwrap_or(true))
+        .bind(params.flag(&["challenge_required"])?.unwrap_or(false))
+        .bind(terminal_name.unwrap_or("web browser"))
+        .bind(discriminator)
+        .bind(origin)
+        .bind(server.now_i64()?.saturating_add(LIFETIME))
+        .bind(params.flag(&["number_matching"])?.unwrap_or(true))
+        .execute(&server.database)
+        .await?;
+        Ok(token)
+    }
+
+    pub(super) async fn find(server: &Server, token: &str) -> Result<Option<Self>, ApiError> {
+        let session: Option<Self> = query(
+            "SELECT w.*, r.id AS requester_id, r.name AS requester_name, r.consumer_key, u.name AS user_name
+             FROM web_sessions w JOIN users u ON u.id = w.user_id JOIN requesters r ON r.id = u.requester_id
+             WHERE w.token_digest = $1 AND w.expires > $2 AND NOT r.revoked",
+        )
+        .bind(digest(token))
+        .bind(server.now_i64()?)
+        .one(&server.database)
+        .await?;
+        Ok(session.map(|session| Self { token: token.to_owned(), ..session }))
+    }
+
+    /// The newest enabled pairing of the user, or else the pairing that this page has requested.
+    pub(super) async fn pairing(&self, server: &Server) -> Result<Option<PairingRow>, ApiError> {
+        let id: Option<String> = query(
+            "SELECT id FROM pairings WHERE user_id = $1 AND (state = 'enabled' OR id = $2)
+             ORDER BY state = 'enabled' DESC, created DESC, id LIMIT 1",
+        )
+        .bind(&self.user_id)
+        .bind(&self.pairing_id)
+        .scalar(&server.database)
+        .await?;
+        match id {
+            None => Ok(None),
+            Some(id) => server.pairing(&self.requester_id, &id).await,
+        }
+    }
+
+    /// Adds the requester and the user to the audit of a decision of this page.
+    pub(super) fn audit(&self, audit: Audit) -> Audit {
+        audit.requester(&self.consumer_key).user(&self.user_name)
+    }
+
+    /// The id of this page's request, which is created if there is none.
+    pub(super) async fn request(&self, server: &Server, pairing: &PairingRow) -> Result<String, ApiError> {
+        if let Some(id) = &self.request_id {
+            return Ok(id.clone());
+        }
+        let push = PushRequest {
+            requester: &self.requester_id,
+            user: &self.user_id,
+            pairing: pairing.id(),
+            device: pairing.device_id.as_deref(),
+            terminal_name: &self.terminal_name,
+            discriminator: &self.discriminator,
+            action: &self.action_name,
+            automation_allowed: self.automation_allowed,
+            challenge_required: self.challenge_required,
+            number_matching: self.number_matching,
+        };
+        let mut audit = self.audit(Audit::for_request());
+        let id = server.request_approval(&push, &mut audit).await;
+        let id = audit.close(id)?;
+        // If the page is loaded twice at once, the first request belongs to it, and the other one is cancelled.
+        let mine = query("UPDATE web_sessions SET request_id = $1 WHERE token_digest = $2 AND request_id IS NULL")
+            .bind(&id)
+            .bind(digest(&self.token))
+            .execute(&server.database)
+            .await?;
+        if mine > 0 {
+            return Ok(id);
+        }
+        if server.decide(&id, "cancelled", false, "").await? {
+            let mut audit = self.audit(Audit::for_request().decided_by("site"));
+            audit.approval = Some(id);
+            audit.pairing = Some(pairing.id().to_owned());
+            audit.settle(Outcome::Cancelled);
+        }
+        let first = query("SELECT request_id FROM web_sessions WHERE token_digest = $1").bind(digest(&self.token));
+        first.scalar(&server.database).await?.ok_or(ApiError::PAGE_EXPIRED)
+    }
+
+    /// The time at which the result of this page was signed first: now, if it was not signed before.
+    pub(super) async fn signed_at(&self, server: &Server) -> Result<i64, ApiError> {
+        let signed =
+            query("UPDATE web_sessions SET signed = coalesce(signed, $1) WHERE token_digest = $2 RETURNING signed")
+                .bind(server.now_i64()?)
+                .bind(digest(&self.token))
+                .scalar(&server.database)
+                .await?;
+        signed.ok_or(ApiError::NOT_FOUND)
+    }
+}

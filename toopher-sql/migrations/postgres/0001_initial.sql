@@ -1,0 +1,215 @@
+-- The tables of migrations/sqlite, in the schema `toopher`. Times are seconds since the Unix epoch, and milliseconds in
+-- used_steps, failures and approvals. Columns named `sealed_…` are encrypted, and `…_digest` are SHA-256 digests. Text
+-- that is compared has the collation "C". Every reference has an index, which deletions need.
+
+CREATE TABLE requesters (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL,
+    consumer_key TEXT COLLATE "C" NOT NULL UNIQUE,
+    sealed_secret BYTEA NOT NULL,
+    revoked BOOLEAN NOT NULL DEFAULT FALSE,
+    created BIGINT NOT NULL
+);
+
+CREATE TABLE users (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    requester_id TEXT COLLATE "C" NOT NULL REFERENCES requesters (id),
+    name TEXT COLLATE "C" NOT NULL,
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    created BIGINT NOT NULL,
+    modified BIGINT NOT NULL,
+    UNIQUE (requester_id, name)
+);
+
+CREATE TABLE devices (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL,
+    token_digest BYTEA NOT NULL UNIQUE,
+    created BIGINT NOT NULL
+);
+
+-- The words that a phone shows for some minutes, so that a site can pair with it.
+CREATE TABLE phrases (
+    phrase TEXT COLLATE "C" PRIMARY KEY,
+    device_id TEXT COLLATE "C" NOT NULL REFERENCES devices (id),
+    expires BIGINT NOT NULL
+);
+CREATE INDEX phrases_of_device ON phrases (device_id);
+
+CREATE TABLE pairings (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    -- NULL until a device sends the claim of a QR code or a message.
+    device_id TEXT COLLATE "C" REFERENCES devices (id),
+    claim_digest BYTEA UNIQUE,
+    claim_expires BIGINT,
+    sealed_claim BYTEA,
+    reset_digest BYTEA UNIQUE,
+    reset_expires BIGINT,
+    -- The security question of the reset page, if the site has set one.
+    reset_question TEXT,
+    reset_answer_digest BYTEA,
+    reset_tries_left BIGINT NOT NULL DEFAULT 0,
+    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'enabled', 'denied', 'deactivated')),
+    sealed_secret BYTEA NOT NULL,
+    -- Requested on a page, by a user who has only shown the first factor.
+    from_page BOOLEAN NOT NULL DEFAULT FALSE,
+    created BIGINT NOT NULL,
+    modified BIGINT NOT NULL
+);
+CREATE INDEX pairings_of_user ON pairings (user_id);
+CREATE INDEX pairings_of_device ON pairings (device_id);
+
+CREATE TABLE terminals (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    name TEXT COLLATE "C" NOT NULL,
+    discriminator TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL,
+    modified BIGINT NOT NULL
+);
+-- A terminal is identified by its discriminator, or by its name if the discriminator is empty.
+CREATE UNIQUE INDEX terminals_by_discriminator ON terminals (user_id, discriminator) WHERE discriminator <> '';
+CREATE UNIQUE INDEX terminals_by_name ON terminals (user_id, name) WHERE discriminator = '';
+
+CREATE TABLE actions (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    requester_id TEXT COLLATE "C" NOT NULL REFERENCES requesters (id),
+    name TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL,
+    UNIQUE (requester_id, name)
+);
+
+CREATE TABLE requests (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    pairing_id TEXT COLLATE "C" REFERENCES pairings (id),
+    terminal_id TEXT COLLATE "C" NOT NULL REFERENCES terminals (id),
+    -- The discriminator of the terminal at the time of the request. Rules are for that one.
+    discriminator TEXT COLLATE "C" NOT NULL,
+    action_id TEXT COLLATE "C" NOT NULL REFERENCES actions (id),
+    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'granted', 'denied', 'cancelled')),
+    automated BOOLEAN NOT NULL DEFAULT FALSE,
+    totp_valid BOOLEAN NOT NULL DEFAULT FALSE,
+    reason TEXT NOT NULL DEFAULT '',
+    automation_allowed BOOLEAN NOT NULL,
+    challenge_required BOOLEAN NOT NULL,
+    -- The two digits that the site shows and the user types on the phone, for requests with number matching.
+    number TEXT COLLATE "C" CHECK (number ~ '^[1-9][0-9]$'),
+    expires BIGINT NOT NULL,
+    created BIGINT NOT NULL,
+    modified BIGINT NOT NULL
+);
+CREATE INDEX requests_of_user ON requests (user_id, state);
+CREATE INDEX requests_of_pairing ON requests (pairing_id);
+CREATE INDEX requests_of_terminal ON requests (terminal_id);
+CREATE INDEX requests_of_action ON requests (action_id);
+CREATE INDEX requests_by_age ON requests (created);
+
+-- The rules of phones ("Automate here"), which answer requests. The pairing identifies requester and user.
+CREATE TABLE automations (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    pairing_id TEXT COLLATE "C" NOT NULL REFERENCES pairings (id),
+    terminal_id TEXT COLLATE "C" NOT NULL REFERENCES terminals (id),
+    action_id TEXT COLLATE "C" NOT NULL REFERENCES actions (id),
+    -- The rule applies while the terminal has this name.
+    terminal_name TEXT COLLATE "C" NOT NULL,
+    allow BOOLEAN NOT NULL,
+    created BIGINT NOT NULL,
+    UNIQUE (pairing_id, terminal_id, action_id)
+);
+CREATE INDEX automations_of_terminal ON automations (terminal_id);
+CREATE INDEX automations_of_action ON automations (action_id);
+
+-- Recovery codes, each valid once.
+CREATE TABLE recovery_codes (
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    digest BYTEA NOT NULL,
+    PRIMARY KEY (user_id, digest)
+);
+
+-- A nonce is any text, as UTF-8.
+CREATE TABLE nonces (
+    consumer_key TEXT COLLATE "C" NOT NULL,
+    timestamp BIGINT NOT NULL,
+    nonce BYTEA NOT NULL,
+    PRIMARY KEY (consumer_key, timestamp, nonce)
+);
+CREATE INDEX nonces_by_age ON nonces (timestamp);
+
+-- The nonces of calls signed before this time are deleted, and such calls are rejected.
+CREATE TABLE nonces_deleted (before BIGINT NOT NULL);
+INSERT INTO nonces_deleted (before) VALUES (0);
+
+-- The stores of tower-toopher: used steps, failures and approvals. A user name is any text, as UTF-8.
+CREATE TABLE used_steps (
+    user_name BYTEA NOT NULL,
+    device BYTEA NOT NULL,
+    -- With the highest bit flipped, so that unsigned steps are ordered as signed integers.
+    step BIGINT NOT NULL,
+    keep_until BIGINT NOT NULL,
+    PRIMARY KEY (user_name, device)
+);
+CREATE INDEX used_steps_by_age ON used_steps (keep_until);
+
+CREATE TABLE failures (
+    user_name BYTEA PRIMARY KEY,
+    count BIGINT NOT NULL,
+    locked_out BOOLEAN NOT NULL,
+    last BIGINT NOT NULL,
+    until BIGINT NOT NULL
+);
+CREATE INDEX failures_by_age ON failures (last);
+
+-- At most one open approval for each user.
+CREATE TABLE approvals (
+    user_name BYTEA PRIMARY KEY,
+    -- The number of approvals since the last success.
+    count BIGINT NOT NULL,
+    -- Those of which it is unknown whether the verifier sent a push.
+    uncertain BIGINT NOT NULL,
+    last BIGINT NOT NULL,
+    -- The open approval, or NULL.
+    approval_key BYTEA,
+    binding BYTEA,
+    -- The id that the verifier assigned; NULL while its call is in progress.
+    approval_id BYTEA,
+    expires BIGINT
+);
+CREATE INDEX approvals_by_age ON approvals (last);
+
+-- The location of the failure store, which all servers on this database must use. Empty until the first one starts.
+CREATE TABLE failure_store_location (
+    id INT PRIMARY KEY CHECK (id = 1),
+    location TEXT NOT NULL
+);
+
+-- Pages in the frames of sites. The token in the URL of a page authorizes its actions.
+CREATE TABLE web_sessions (
+    token_digest BYTEA PRIMARY KEY,
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('authenticate', 'pair', 'unpair', 'manage')),
+    -- Pages of the first protocol post some more fields.
+    first_protocol BOOLEAN NOT NULL,
+    inline_pairing BOOLEAN NOT NULL,
+    -- Sent back to the site.
+    session_token TEXT NOT NULL,
+    requester_metadata TEXT,
+    action_name TEXT NOT NULL,
+    automation_allowed BOOLEAN NOT NULL,
+    challenge_required BOOLEAN NOT NULL,
+    -- Whether the request of the page uses number matching.
+    number_matching BOOLEAN NOT NULL,
+    terminal_name TEXT NOT NULL,
+    discriminator TEXT NOT NULL,
+    -- The origin of the site around the frame, if it is known.
+    origin TEXT,
+    pairing_id TEXT COLLATE "C" REFERENCES pairings (id),
+    request_id TEXT,
+    phrases_left BIGINT NOT NULL DEFAULT 10,
+    -- When the result was signed first. Reloads do not renew the timestamp.
+    signed BIGINT,
+    expires BIGINT NOT NULL
+);
+CREATE INDEX web_sessions_of_pairing ON web_sessions (pairing_id);
+CREATE INDEX web_sessions_by_age ON web_sessions (expires);

@@ -1,0 +1,56 @@
+//! SQLite and PostgreSQL behind one query type, with the tables that the SQL stores of `tower-toopher` and
+//! `toopher-server` share. Other packages should use the stores of `tower-toopher`.
+//!
+//! A statement has one text for both databases, in the SQL that both support: `$1` for parameters, `ON CONFLICT`,
+//! `RETURNING`, `TRUE`. The migrations of each database create the tables when it is opened.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), toopher_sql::Error> {
+//! use toopher_sql::{Database, OpaqueText, query};
+//!
+//! let database = Database::in_memory().await?;
+//! let mut transaction = database.begin("failures of alice").await?;
+//! query("INSERT INTO failures (user_name, count, locked_out, last, until) VALUES ($1, $2, FALSE, 0, 0)")
+//!     .bind(OpaqueText("alice"))
+//!     .bind(3)
+//!     .execute(&mut transaction)
+//!     .await?;
+//! transaction.commit().await?;
+//! let count: Option<i64> = query("SELECT count FROM failures").scalar(&database).await?;
+//! assert_eq!(count, Some(3));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+
+// Without a database there is nothing to compile.
+#![cfg(any(feature = "postgres", feature = "sqlite"))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod database;
+mod error;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod query;
+mod row;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod transaction;
+mod value;
+
+pub use sqlx::Error;
+
+pub use self::database::Database;
+pub use self::error::SqlError;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PgDatabase;
+pub use self::query::{Executor, Query, query};
+pub use self::row::{Column, Record, Row};
+pub use self::transaction::Transaction;
+pub use self::value::{OpaqueText, Value};

@@ -1,0 +1,121 @@
+//! Rows, and what can be read from them.
+
+use std::fmt;
+
+#[cfg(feature = "postgres")]
+use sqlx::postgres::{PgRow, Postgres};
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{Error, Row as _};
+
+/// A row that a statement returned.
+pub struct Row(pub(crate) RowKind);
+
+pub(crate) enum RowKind {
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteRow),
+    #[cfg(feature = "postgres")]
+    Postgres(PgRow),
+}
+
+impl Row {
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn sqlite(rows: Vec<SqliteRow>) -> Vec<Self> {
+        rows.into_iter().map(|row| Self(RowKind::Sqlite(row))).collect()
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres(rows: Vec<PgRow>) -> Vec<Self> {
+        rows.into_iter().map(|row| Self(RowKind::Postgres(row))).collect()
+    }
+
+    /// Returns the value of a column.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such column, or its type is not `T`.
+    pub fn get<T: Column>(&self, column: &str) -> Result<T, Error> {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            RowKind::Sqlite(row) => row.try_get(column),
+            #[cfg(feature = "postgres")]
+            RowKind::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// Returns the value of a column of [`OpaqueText`](crate::OpaqueText) of at most 512 bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such column, or it is not UTF-8, as the stored form of longer text.
+    pub fn opaque_text(&self, column: &str) -> Result<Option<String>, Error> {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            RowKind::Sqlite(row) => row.try_get(column),
+            #[cfg(feature = "postgres")]
+            RowKind::Postgres(row) => {
+                let bytes: Option<Vec<u8>> = row.try_get(column)?;
+                bytes.map(String::from_utf8).transpose().map_err(|error| Error::Decode(error.into()))
+            }
+        }
+    }
+
+    /// Reads a struct that derives `sqlx::FromRow`, or a tuple.
+    ///
+    /// # Errors
+    ///
+    /// When a column is missing or has another type.
+    pub fn read<T: Record>(&self) -> Result<T, Error> {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            RowKind::Sqlite(row) => T::from_row(row),
+            #[cfg(feature = "postgres")]
+            RowKind::Postgres(row) => T::from_row(row),
+        }
+    }
+
+    pub(crate) fn first<T: Column>(&self) -> Result<T, Error> {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            RowKind::Sqlite(row) => row.try_get(0),
+            #[cfg(feature = "postgres")]
+            RowKind::Postgres(row) => row.try_get(0),
+        }
+    }
+}
+
+impl fmt::Debug for Row {
+    /// Omits the values, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").finish_non_exhaustive()
+    }
+}
+
+/// Types of columns, in all databases of the enabled features. It is implemented for all of them.
+pub trait Column: SqliteColumn + PgColumn {}
+
+impl<T: SqliteColumn + PgColumn> Column for T {}
+
+/// Types of rows, in all databases of the enabled features. It is implemented for all of them.
+pub trait Record: SqliteRecord + PgRecord {}
+
+impl<T: SqliteRecord + PgRecord> Record for T {}
+
+/// Defines a trait with this bound if the feature is enabled, and without a bound otherwise.
+macro_rules! bound_with {
+    ($($feature:literal $name:ident: $($bound:tt)*)?) => {$(
+        #[cfg(feature = $feature)]
+        pub trait $name: $($bound)* {}
+        #[cfg(feature = $feature)]
+        impl<T: $($bound)*> $name for T {}
+        #[cfg(not(feature = $feature))]
+        pub trait $name {}
+        #[cfg(not(feature = $feature))]
+        impl<T> $name for T {}
+    )?};
+}
+
+bound_with!("sqlite" SqliteColumn: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>);
+bound_with!("postgres" PgColumn: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>);
+bound_with!("sqlite" SqliteRecord: for<'r> sqlx::FromRow<'r, SqliteRow>);
+bound_with!("postgres" PgRecord: for<'r> sqlx::FromRow<'r, PgRow>);
