@@ -1,35 +1,13 @@
 //! Captures what one thread records: audit events, the lines of `tracing`, and metrics.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use metrics::LocalRecorderGuard;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::Value;
+pub use test_support::capture::{Lines, subscriber};
 use tower_toopher::middleware::AuditEvent;
-use tracing_subscriber::fmt::format::FmtSpan;
-
-/// The lines of a subscriber.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[derive(Clone, Default)]
 pub struct Events(Arc<Mutex<Vec<AuditEvent>>>);
@@ -50,19 +28,6 @@ pub struct Captured {
     pub json: String,
     /// The number of records of each counter and histogram, by its name with its labels.
     pub metrics: BTreeMap<String, u64>,
-}
-
-/// Writes every event and span as JSON.
-pub fn subscriber(lines: &Lines) -> impl tracing::Subscriber + Send + Sync + 'static {
-    let writer = lines.clone();
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::TRACE)
-        // The digits of a time could be those of a secret.
-        .without_time()
-        .with_span_events(FmtSpan::NEW | FmtSpan::ENTER | FmtSpan::EXIT)
-        .with_writer(move || writer.clone())
-        .finish()
 }
 
 /// A second dispatcher. `tracing` asks all dispatchers about a new call site if there are several. If there is only

@@ -1,12 +1,14 @@
-//! What the tests of several packages share: processes, databases and a browser.
+//! What the tests of several packages share: processes, databases, a browser, an inner service and captured logs.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 pub mod browser;
+pub mod capture;
 pub mod example;
 pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod resp;
+pub mod service;
 
 /// Whether these programs are installed. A test that needs a missing one is reported as skipped. With `REQUIRE_TOOLS`,
 /// which `tests/all.sh` sets, a missing program is a failure.

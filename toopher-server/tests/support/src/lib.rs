@@ -1,9 +1,7 @@
-//! Shared parts of the test crates of toopher-server: a relying party and its phones, clusters of servers, captured
-//! events.
+//! Shared parts of the test crates of toopher-server: a relying party and its phones, and clusters of servers.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 pub mod burst;
-pub mod capture;
 pub mod cluster;
 pub mod site;
 
