@@ -10,6 +10,8 @@ cargo_tool() {
     cargo-semver-checks) version=0.51.0 ;;
     esac
     CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=target/tools cargo install --quiet --locked --debug "$1@$version"
+    # The build takes 700 MB, and is not used again.
+    rm -rf target/tools
 }
 
 # Programs that Python's registry has as wheels, in an environment of their own.

@@ -35,6 +35,7 @@ struct Readme;
 
 mod database;
 mod error;
+mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;

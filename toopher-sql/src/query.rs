@@ -112,10 +112,10 @@ impl Query {
     ///
     /// When the database fails, or the column has another type.
     pub async fn scalar<'a, T: Column>(self, on: impl Into<Executor<'a>>) -> Result<Option<T>, Error> {
-        self.row(on).await?.map(|row| row.first()).transpose()
+        self.row(on).await?.map(|row| row.at(0)).transpose()
     }
 
-    /// Returns the first row, as a struct or tuple.
+    /// Returns the first row, as a struct or pair.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Query {
         self.row(on).await?.map(|row| row.read()).transpose()
     }
 
-    /// Returns all rows, as structs or tuples.
+    /// Returns all rows, as structs or pairs.
     ///
     /// # Errors
     ///

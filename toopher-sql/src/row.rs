@@ -60,26 +60,22 @@ impl Row {
         }
     }
 
-    /// Reads a struct that derives `sqlx::FromRow`, or a tuple.
+    /// Reads a struct or a pair.
     ///
     /// # Errors
     ///
     /// When a column is missing or has another type.
     pub fn read<T: Record>(&self) -> Result<T, Error> {
-        match &self.0 {
-            #[cfg(feature = "sqlite")]
-            RowKind::Sqlite(row) => T::from_row(row),
-            #[cfg(feature = "postgres")]
-            RowKind::Postgres(row) => T::from_row(row),
-        }
+        T::from_row(self)
     }
 
-    pub(crate) fn first<T: Column>(&self) -> Result<T, Error> {
+    /// Returns the value of the column with this index.
+    pub(crate) fn at<T: Column>(&self, index: usize) -> Result<T, Error> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
-            RowKind::Sqlite(row) => row.try_get(0),
+            RowKind::Sqlite(row) => row.try_get(index),
             #[cfg(feature = "postgres")]
-            RowKind::Postgres(row) => row.try_get(0),
+            RowKind::Postgres(row) => row.try_get(index),
         }
     }
 }
@@ -96,10 +92,22 @@ pub trait Column: SqliteColumn + PgColumn {}
 
 impl<T: SqliteColumn + PgColumn> Column for T {}
 
-/// Types of rows, in all databases of the enabled features. It is implemented for all of them.
-pub trait Record: SqliteRecord + PgRecord {}
+/// Types that can be read from a row.
+pub trait Record: Sized {
+    /// Reads the columns.
+    ///
+    /// # Errors
+    ///
+    /// When a column is missing or has another type.
+    fn from_row(row: &Row) -> Result<Self, Error>;
+}
 
-impl<T: SqliteRecord + PgRecord> Record for T {}
+/// The first two columns.
+impl<A: Column, B: Column> Record for (A, B) {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok((row.at(0)?, row.at(1)?))
+    }
+}
 
 /// Defines a trait with this bound if the feature is enabled, and without a bound otherwise.
 macro_rules! bound_with {
@@ -117,5 +125,3 @@ macro_rules! bound_with {
 
 bound_with!("sqlite" SqliteColumn: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>);
 bound_with!("postgres" PgColumn: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>);
-bound_with!("sqlite" SqliteRecord: for<'r> sqlx::FromRow<'r, SqliteRow>);
-bound_with!("postgres" PgRecord: for<'r> sqlx::FromRow<'r, PgRow>);

@@ -1,5 +1,6 @@
 //! A PostgreSQL server for one test or one test process, on loopback.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,6 +72,8 @@ impl Postgres {
         let made = command(&programs.join("initdb"))
             .args(["--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust"])
             .args(["--auth-host=scram-sha-256", &format!("--pwfile={}", password.display())])
+            // The limits of the log are multiples of its segments: 64 MB instead of 1 GB.
+            .arg("--wal-segsize=1")
             .arg(format!("--pgdata={}", folder.join("data").display()))
             .output()
             .unwrap();
@@ -179,11 +182,15 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The name of a new database.
+    /// The name of a new database. A database of the shared server is dropped with the thread of its test, because
+    /// each takes 8 MB.
     pub fn new_database(&self) -> String {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        if self.shared {
+            OWN_DATABASES.with_borrow_mut(|own| own.0.push(name.clone()));
+        }
         name
     }
 
@@ -195,31 +202,18 @@ impl Postgres {
 
     /// What `psql` prints, as plain as it can.
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        let psql = self.programs.join("psql");
-        let (host, port) = (self.folder.to_str().unwrap().to_owned(), self.port.to_string());
-        super::output(
-            psql.to_str().unwrap(),
-            &[
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-h",
-                &host,
-                "-p",
-                &port,
-                "-U",
-                "postgres",
-                "-d",
-                database,
-            ]
-            .iter()
-            .copied()
-            .chain(["-c", statement])
-            .collect::<Vec<_>>(),
-        )
+        let output = self.psql(database, statement).output().unwrap();
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn psql(&self, database: &str, statement: &str) -> Command {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", statement]);
+        psql
     }
 }
 
@@ -227,6 +221,23 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.end();
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+thread_local! {
+    static OWN_DATABASES: RefCell<OwnDatabases> = const { RefCell::new(OwnDatabases(Vec::new())) };
+}
+
+/// The databases of the shared server that a thread has created.
+struct OwnDatabases(Vec<String>);
+
+impl Drop for OwnDatabases {
+    fn drop(&mut self) {
+        let Some(server) = shared() else { return };
+        for name in &self.0 {
+            // The last test may end with the process, and the server with it.
+            let _ = server.psql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)")).output();
+        }
     }
 }
 

@@ -1,22 +1,33 @@
 //! Pairings.
 
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use toopher_sql::{Error, Record, Row};
 
 use super::time::utc;
 use super::user::User;
 use crate::audit::Audit;
 
 /// A pairing, selected by [`PAIRING_COLUMNS`] and `USER_COLUMNS`.
-#[derive(FromRow)]
 pub(crate) struct PairingRow {
     pairing_id: String,
     pub(crate) device_id: Option<String>,
     pub(crate) pairing_state: String,
     pairing_created: i64,
     pairing_modified: i64,
-    #[sqlx(flatten)]
     pub(crate) user: User,
+}
+
+impl Record for PairingRow {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            pairing_id: row.get("pairing_id")?,
+            device_id: row.get("device_id")?,
+            pairing_state: row.get("pairing_state")?,
+            pairing_created: row.get("pairing_created")?,
+            pairing_modified: row.get("pairing_modified")?,
+            user: row.read()?,
+        })
+    }
 }
 
 pub(crate) const PAIRING_COLUMNS: &str = "p.id AS pairing_id, p.device_id, p.state AS pairing_state,

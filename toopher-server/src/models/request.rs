@@ -1,14 +1,13 @@
 //! Authentication requests.
 
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use toopher_sql::{Error, Record, Row};
 
 use super::terminal::TerminalRow;
 use super::time::utc;
 use crate::audit::Audit;
 
 /// An authentication request, selected by [`REQUEST_COLUMNS`], `TERMINAL_COLUMNS` and `USER_COLUMNS`.
-#[derive(FromRow)]
 pub(crate) struct RequestRow {
     pub(crate) request_id: String,
     /// The state at the time of the query: an expired request is denied.
@@ -26,8 +25,30 @@ pub(crate) struct RequestRow {
     action_id: String,
     action_name: String,
     pub(crate) request_pairing_id: Option<String>,
-    #[sqlx(flatten)]
     pub(crate) terminal: TerminalRow,
+}
+
+impl Record for RequestRow {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            request_id: row.get("request_id")?,
+            request_state: row.get("request_state")?,
+            expired: row.get("expired")?,
+            automated: row.get("automated")?,
+            totp_valid: row.get("totp_valid")?,
+            reason: row.get("reason")?,
+            automation_allowed: row.get("automation_allowed")?,
+            challenge_required: row.get("challenge_required")?,
+            number: row.get("number")?,
+            request_created: row.get("request_created")?,
+            request_modified: row.get("request_modified")?,
+            request_expires: row.get("request_expires")?,
+            action_id: row.get("action_id")?,
+            action_name: row.get("action_name")?,
+            request_pairing_id: row.get("request_pairing_id")?,
+            terminal: row.read()?,
+        })
+    }
 }
 
 macro_rules! unanswered {

@@ -1,21 +1,32 @@
 //! Terminals.
 
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use toopher_sql::{Error, Record, Row};
 
 use super::time::utc;
 use super::user::User;
 
 /// A terminal, selected by [`TERMINAL_COLUMNS`] and `USER_COLUMNS`.
-#[derive(FromRow)]
 pub(crate) struct TerminalRow {
     terminal_id: String,
     pub(crate) terminal_name: String,
     pub(crate) discriminator: String,
     terminal_created: i64,
     terminal_modified: i64,
-    #[sqlx(flatten)]
     pub(crate) user: User,
+}
+
+impl Record for TerminalRow {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            terminal_id: row.get("terminal_id")?,
+            terminal_name: row.get("terminal_name")?,
+            discriminator: row.get("discriminator")?,
+            terminal_created: row.get("terminal_created")?,
+            terminal_modified: row.get("terminal_modified")?,
+            user: row.read()?,
+        })
+    }
 }
 
 pub(crate) const TERMINAL_COLUMNS: &str = "t.id AS terminal_id, t.name AS terminal_name, t.discriminator,

@@ -1,12 +1,11 @@
 //! Users.
 
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use toopher_sql::{Error, Record, Row};
 
 use super::time::utc;
 
 /// A user, selected by [`USER_COLUMNS`].
-#[derive(FromRow)]
 pub(crate) struct User {
     pub(crate) user_id: String,
     user_name: String,
@@ -14,6 +13,19 @@ pub(crate) struct User {
     user_created: i64,
     user_modified: i64,
     recovery_codes_left: i64,
+}
+
+impl Record for User {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            user_id: row.get("user_id")?,
+            user_name: row.get("user_name")?,
+            user_enabled: row.get("user_enabled")?,
+            user_created: row.get("user_created")?,
+            user_modified: row.get("user_modified")?,
+            recovery_codes_left: row.get("recovery_codes_left")?,
+        })
+    }
 }
 
 pub(crate) const USER_COLUMNS: &str = "u.id AS user_id, u.name AS user_name, u.enabled AS user_enabled,

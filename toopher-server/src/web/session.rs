@@ -1,7 +1,6 @@
 //! The session of a page.
 
-use sqlx::FromRow;
-use toopher_sql::query;
+use toopher_sql::{Error, Record, Row, query};
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -25,9 +24,7 @@ pub(super) struct NewSession<'a> {
     pub(super) first_protocol: bool,
 }
 
-#[derive(FromRow)]
 pub(super) struct Session {
-    #[sqlx(skip)]
     pub(super) token: String,
     pub(super) requester_id: String,
     pub(super) requester_name: String,
@@ -48,6 +45,33 @@ pub(super) struct Session {
     pub(super) origin: Option<String>,
     pub(super) pairing_id: Option<String>,
     pub(super) request_id: Option<String>,
+}
+
+impl Record for Session {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            token: String::new(),
+            requester_id: row.get("requester_id")?,
+            requester_name: row.get("requester_name")?,
+            consumer_key: row.get("consumer_key")?,
+            user_name: row.get("user_name")?,
+            user_id: row.get("user_id")?,
+            kind: row.get("kind")?,
+            first_protocol: row.get("first_protocol")?,
+            inline_pairing: row.get("inline_pairing")?,
+            session_token: row.get("session_token")?,
+            requester_metadata: row.get("requester_metadata")?,
+            action_name: row.get("action_name")?,
+            automation_allowed: row.get("automation_allowed")?,
+            challenge_required: row.get("challenge_required")?,
+            number_matching: row.get("number_matching")?,
+            terminal_name: row.get("terminal_name")?,
+            discriminator: row.get("discriminator")?,
+            origin: row.get("origin")?,
+            pairing_id: row.get("pairing_id")?,
+            request_id: row.get("request_id")?,
+        })
+    }
 }
 
 impl Session {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Error, Executor};
 use tokio::time::timeout;
@@ -12,6 +13,10 @@ use super::session::{
     is_primary, standby, timed_out,
 };
 use super::transaction::PgTransaction;
+use crate::migrations::Migrations;
+
+const MIGRATIONS: Migrations =
+    Migrations(&[(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql"))]);
 
 /// An open PostgreSQL database.
 #[derive(Clone)]
@@ -89,7 +94,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
         transaction.execute("CREATE SCHEMA toopher").await?;
     }
     transaction.commit().await?;
-    sqlx::migrate!("migrations/postgres").run(&pool).await?;
+    Migrator::new(MIGRATIONS).await?.run(&pool).await?;
     pool.close().await;
     Ok(())
 }

@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Error};
 
 pub(crate) use self::transaction::SqliteTransaction;
+use crate::migrations::Migrations;
+
+const MIGRATIONS: Migrations = Migrations(&[(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))]);
 
 /// How long a transaction waits for the lock, which another process may hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +68,7 @@ impl File {
     async fn migrate(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Self, Error> {
         // If several processes start at once, one of them creates the tables, and the others wait for it.
         let mut exclusive = pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::migrate!("migrations/sqlite").run(&mut *exclusive).await?;
+        Migrator::new(MIGRATIONS).await?.run(&mut *exclusive).await?;
         exclusive.commit().await?;
         Ok(Self { pool, _keeper: keeper })
     }
