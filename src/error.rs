@@ -56,8 +56,8 @@ kinds! {
     ExtraBinding => "an extra binding has 1 to 8192 bytes",
     /// A verifier's own name for a factor.
     FactorName => "the name of a factor has 1 to 32 bytes",
-    /// The bounds of fail-open.
-    FailOpen => "fail-open needs a limit of 1 to 10,000 requests and a window of 1 second to 24 hours",
+    /// The bounds or the classes of fail-open.
+    FailOpen => "fail-open needs a limit of 1 to 10,000 requests, a window of 1 second to 24 hours, no `Overloaded`",
     /// A grant.
     Grant => "a grant has 1 to 1024 characters: letters, digits, `-` and `_`",
     /// The number that a person compares.

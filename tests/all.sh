@@ -51,7 +51,7 @@ run() {
 }
 
 # One set of features for all of these, so that each package is built once.
-all=(cargo test --workspace --all-features)
+all=(cargo test --workspace --all-features --no-fail-fast)
 run "${all[@]}"
 # The server's tests with the other database, and with failures and used codes in Redis.
 run TEST_DATABASE=postgres "${all[@]}" --test api --test audit

@@ -60,7 +60,7 @@ fn try_record_step(
     step: u64,
     now: UnixTime,
 ) -> Result<StepOutcome, <MemoryStore as Store>::Error> {
-    // A verifier does not allocate the name of a device either. Threads do not share it, because users do not.
+    // Threads do not share the name of the device, because users do not.
     thread_local!(static DEVICE: Arc<str> = Arc::default());
     let used = UsedStep::new(DEVICE.with(Arc::clone), step, now + RETENTION);
     poll_once(store.record_step(user, &used, now))

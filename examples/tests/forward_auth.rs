@@ -48,9 +48,12 @@ async fn the_example_behind_nginx() {
     let otp = ("toopher-otp", now.as_str());
     let spoofs = [("x-user", "admin"), ("X-User", "root"), ("x-original-uri", "/else")];
     let headers = [&[PASSWORD, otp][..], &spoofs].concat();
-    let granted = nginx.send("POST", "/report?a=b", &headers, "the body").await;
-    let received = "/report?a=b for alice. Code: nothing. Password: nothing. the body\n";
-    assert_eq!((granted.status, granted.text.as_str()), (200, received));
+    // The length of the body does not matter to the service, which does not receive it.
+    let upload = "x".repeat(2_000_000);
+    assert_eq!(nginx.send("POST", "/report", &[PASSWORD], upload.clone()).await.status, 401);
+    let granted = nginx.send("POST", "/report?a=b", &headers, upload.clone()).await;
+    assert_eq!(granted.status, 200, "{}", granted.text);
+    assert!(granted.text == format!("/report?a=b for alice. Code: nothing. Password: nothing. {upload}\n"));
 
     let replayed = nginx.get(&[PASSWORD, otp]).await;
     assert!(replayed.status == 401 && replayed.header(header::WWW_AUTHENTICATE).unwrap().contains("otp_invalid"));
@@ -113,7 +116,10 @@ async fn nginx_with(name: &str, script: Script, profile: Profile, with_hook: boo
         .identify(|_| UserId::new("alice").ok())
         .profile(profile)
         .approvals();
-    let verify = any(|factor: SecondFactor| async move { [("x-user", factor.user().to_string())] });
+    let verify = any(|factor: SecondFactor| async move {
+        // The cookie is that of a grant.
+        [("x-user", factor.user().to_string()), ("set-cookie", "grant=1".to_owned())]
+    });
     let accept = |_: &Rejection, _: &Parts| Response::new(axum::body::Body::from("accepted"));
     let service = match with_hook {
         false => Router::new().route("/verify", verify.layer(layer)),
@@ -152,6 +158,9 @@ async fn only_a_granted_request_reaches_the_application() {
         let nginx = nginx_with(&format!("forward_auth_{name}"), script, Profile::ForwardAuth, false).await;
         let received = nginx.get(&[]).await;
         assert_eq!((received.status, received.text == "in"), (status, status == 200), "{name}");
+        let caching = [header::SET_COOKIE, header::CACHE_CONTROL, header::VARY].map(|name| received.header(name));
+        let vary = "toopher-otp, toopher-approval, authorization, cookie";
+        assert!(status != 200 || caching == [Some("grant=1"), Some("no-store"), Some(vary)], "{name} {caching:?}");
         let retry_after = match name {
             "pending" => Some("3"),
             "busy" => Some("9"),

@@ -1,6 +1,7 @@
 //! Runs the examples as processes, and checks what they print and serve.
 #![allow(clippy::unwrap_used)]
 
+mod cache;
 mod forward_auth;
 mod full_chain;
 mod grants;
@@ -11,6 +12,7 @@ mod nginx;
 mod quickstart;
 mod replicas;
 mod resilient_verifier;
+mod stop;
 
 /// The lines of an example's header, without the comment marks.
 fn header(example: &str) -> Vec<String> {

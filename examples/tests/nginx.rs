@@ -1,4 +1,4 @@
-//! An nginx process with the configuration of `examples/forward-auth`.
+//! An nginx process with the configuration of `examples/forward-auth`, or another one.
 #![allow(clippy::panic)]
 
 use std::net::{TcpListener, TcpStream};
@@ -22,22 +22,25 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// With the documented configuration, except for its three addresses and one more location.
     pub(crate) fn start(name: &str, verify: &str, application: &str) -> Self {
-        let folder = scratch(name);
         let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/../forward-auth/nginx.conf");
         let documented = std::fs::read_to_string(documented).unwrap();
+        // A location that an administrator adds later.
+        let added = "        location /later/ {\n            proxy_pass http://application;\n        }\n";
+        let text = documented.replacen("        location / {", &format!("{added}\n        location / {{"), 1);
+        assert!(text.contains(added));
+        Self::start_with(name, &text, &[("127.0.0.1:3000", verify), ("127.0.0.1:3001", application)])
+    }
+
+    /// With this configuration, in which each address is replaced. nginx listens at 127.0.0.1:8080.
+    pub(crate) fn start_with(name: &str, configuration: &str, addresses: &[(&str, &str)]) -> Self {
+        let folder = scratch(name);
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-            let mut text = documented.clone();
-            for (example, actual) in
-                [("127.0.0.1:8080", address.as_str()), ("127.0.0.1:3000", verify), ("127.0.0.1:3001", application)]
-            {
+            let mut text = configuration.to_owned();
+            for (example, actual) in addresses.iter().copied().chain([("127.0.0.1:8080", address.as_str())]) {
                 assert_eq!(text.matches(example).count(), 1, "{example}");
                 text = text.replace(example, actual);
             }
-            // A location that an administrator adds later.
-            let added = "        location /later/ {\n            proxy_pass http://application;\n        }\n";
-            text = text.replacen("        location / {", &format!("{added}\n        location / {{"), 1);
-            assert!(text.contains(added));
             std::fs::write(folder.join("nginx.conf"), text).unwrap();
             if let Some(nginx) = Self::try_start(&folder, address) {
                 return nginx;
@@ -76,14 +79,14 @@ impl Nginx {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &'static str,
+        body: impl Into<Bytes>,
     ) -> Received {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let response = client.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+        let response = client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Received { status: parts.status.as_u16(), headers: parts.headers, text }
@@ -104,7 +107,7 @@ impl Drop for Nginx {
 /// A response that the client has received.
 pub(crate) struct Received {
     pub(crate) status: u16,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 

@@ -44,7 +44,7 @@ impl<V> Approvals<V> {
         Ok(Self {
             verifier,
             store: Arc::default(),
-            keys: Arc::new(KeyRing::new(SealingKey::generate()?)),
+            keys: Arc::new(KeyRing::new("tower-toopher approvals", &SealingKey::generate()?)),
             config: Arc::default(),
             limiter: Arc::new(WaitLimiter::new(MAX_WAITING)),
         })
@@ -67,7 +67,7 @@ impl<V, S> Approvals<V, S> {
     /// An attacker who has the key can read and create tokens, and so learn the ids of approvals. A created token is
     /// granted no request, because the store knows which approval was requested for which request.
     pub fn key(mut self, key: SealingKey) -> Self {
-        Arc::make_mut(&mut self.keys).current = key;
+        Arc::make_mut(&mut self.keys).set_current(&key);
         self
     }
 
@@ -76,7 +76,7 @@ impl<V, S> Approvals<V, S> {
     /// With several processes, first make all of them accept the new key as the previous one, then encrypt with it, and
     /// remove the old one after [`lifetime`](Self::lifetime).
     pub fn previous_key(mut self, key: SealingKey) -> Self {
-        Arc::make_mut(&mut self.keys).previous = Some(key);
+        Arc::make_mut(&mut self.keys).set_previous(&key);
         self
     }
 

@@ -15,6 +15,7 @@ use super::service::Approvals;
 use super::sse::{StatusBody, StatusPoller};
 use super::status_response::StatusResponse;
 use super::token::{self, owner_hash};
+use crate::headers::split_list;
 use crate::store::ApprovalStore;
 use crate::verify::{ApprovalToken, Attempt, BoxError, SessionId, UserId, Verdict};
 
@@ -100,9 +101,13 @@ where
 }
 
 fn accepts_events(parts: &Parts) -> bool {
-    let lines = parts.headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|range| {
-        range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
+    let mut ranges = parts.headers.get_all(header::ACCEPT).iter().flat_map(|line| split_list(line.as_bytes(), b','));
+    ranges.any(|range| {
+        let mut parameters = split_list(range, b';');
+        let is_event_stream = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(b"text/event-stream"));
+        // A weight of zero means "not acceptable" (RFC 9110 section 12.4.2).
+        let is_zero = |weight: &[u8]| weight.iter().all(|b| matches!(b, b'0' | b'.'));
+        is_event_stream && !parameters.any(|p| matches!(p, [b'q' | b'Q', b'=', weight @ ..] if is_zero(weight)))
     })
 }
 

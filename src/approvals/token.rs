@@ -159,7 +159,7 @@ mod tests {
     const UNTIL: UnixTime = UnixTime::from_secs(1_111_111_229);
 
     fn keys() -> KeyRing {
-        KeyRing::new(SealingKey::generate().unwrap())
+        KeyRing::new("test", &SealingKey::generate().unwrap())
     }
 
     fn session(id: &str) -> SessionId {
@@ -231,15 +231,16 @@ mod tests {
 
     #[test]
     fn two_keys_decrypt_while_one_is_replaced() {
-        let (first, second, third) = (keys(), SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
+        let [first, second, third] = [(); 3].map(|()| SealingKey::generate().unwrap());
         let binding = BindingDigest::new(&attempt(), &bound(&request(|r| r), "s1", ""));
-        let token = encrypt(&first, &claims(&binding), &binding).unwrap();
+        let token = encrypt(&KeyRing::new("test", &first), &claims(&binding), &binding).unwrap();
         let decrypts = |current: &SealingKey, previous: Option<&SealingKey>| {
-            let keys = KeyRing { current: current.clone(), previous: previous.cloned() };
+            let mut keys = KeyRing::new("test", current);
+            previous.into_iter().for_each(|key| keys.set_previous(key));
             decrypt(&keys, &token, &binding.owner_hash).is_some()
         };
-        assert!(decrypts(&first.current, None) && decrypts(&second, Some(&first.current)));
-        assert!(decrypts(&first.current, Some(&second)));
+        assert!(decrypts(&first, None) && decrypts(&second, Some(&first)));
+        assert!(decrypts(&first, Some(&second)));
         assert!(!decrypts(&second, None) && !decrypts(&third, Some(&second)));
     }
 

@@ -14,6 +14,9 @@ pub enum ApiErrorKind {
     TerminalUnknown,
     /// The pairing was removed or was never completed (707; older APIs send 601 with one of two messages).
     PairingDeactivated,
+    /// The API does not know the pairing (601 with a message of its own): for example, the user never completed it, and
+    /// the API has deleted it.
+    PairingUnknown,
     /// The user can be authenticated only with an OTP (708).
     OtpRequired,
     /// Any other error.
@@ -27,7 +30,13 @@ impl ApiErrorKind {
             601 => {
                 let message = message.to_ascii_lowercase();
                 let gone = ["pairing has been deactivated", "pairing has not been authorized"];
-                if gone.iter().any(|phrase| message.contains(phrase)) { Self::PairingDeactivated } else { Self::Other }
+                if gone.iter().any(|phrase| message.contains(phrase)) {
+                    Self::PairingDeactivated
+                } else if message.contains("no matching pairing") {
+                    Self::PairingUnknown
+                } else {
+                    Self::Other
+                }
             }
             704 => Self::UserOptedOut,
             705 => Self::UserUnknown,
@@ -55,6 +64,8 @@ mod tests {
             (708, "", OtpRequired),
             (601, "This Pairing has been DEACTIVATED.", PairingDeactivated),
             (601, "Pairing has not been authorized to authenticate", PairingDeactivated),
+            (601, "No matching pairing exists.", PairingUnknown),
+            (601, "No pending pairing requests with specified pairing_phrase", Other),
             (601, "what", Other),
             (42, "This pairing has been deactivated.", Other),
         ] {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::Uri;
-use toopher_oauth1::{BaseUri, InvalidBaseUri};
+use toopher_oauth1::{BaseUri, InvalidBaseUri, ServiceUrl};
 
 use crate::error::{ConfigError, ConfigErrorKind};
 
@@ -26,24 +25,18 @@ const MAX_ID: usize = 128;
 /// With `http` an attacker on the network can read the OTPs and can grant any request, because responses are not
 /// signed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BaseUrl {
-    scheme: String,
-    authority: String,
-    /// Without a trailing slash; empty for the root.
-    path: String,
-    text: String,
-}
+pub struct BaseUrl(ServiceUrl);
 
 impl BaseUrl {
     /// The URL as the client signs and sends it, without a trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.as_str()
     }
 
     /// The URL of a resource. `path` has no leading slash.
     pub(super) fn join(&self, path: &str) -> Result<BaseUri, InvalidBaseUri> {
-        BaseUri::new(&self.scheme, &self.authority, &format!("{}/{path}", self.path))
+        self.0.join(&format!("/{path}"))
     }
 }
 
@@ -53,32 +46,8 @@ impl FromStr for BaseUrl {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        parse(text).ok_or(ConfigError::new(ConfigErrorKind::BaseUrl))
+        text.parse().map(Self).map_err(|_| ConfigError::new(ConfigErrorKind::BaseUrl))
     }
-}
-
-fn parse(text: &str) -> Option<BaseUrl> {
-    let uri: Uri = text.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-    let path = uri.path().trim_end_matches('/');
-    // `Uri` drops a fragment without an error.
-    if text.contains(['#', '?']) || !is_plain_path(path) {
-        return None;
-    }
-    let base = BaseUri::new(scheme, authority.as_str(), path).ok()?;
-    Some(BaseUrl {
-        scheme: scheme.into(),
-        authority: authority.as_str().into(),
-        path: path.into(),
-        text: base.as_str().trim_end_matches('/').into(),
-    })
-}
-
-/// Whether all URL parsers read this path in the same way: it has only characters of RFC 3986 section 3.3, no
-/// percent-encoding, and no dot segments.
-fn is_plain_path(path: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
-    path.bytes().all(plain) && !path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// Whether an id is exactly one segment of a path.
@@ -89,13 +58,13 @@ pub(super) fn is_segment(id: &str) -> bool {
 
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BaseUrl({})", self.text)
+        write!(f, "BaseUrl({})", self.0)
     }
 }
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
@@ -111,6 +80,8 @@ mod tests {
             ("https://h/v1//", "https://h/v1/users"),
             ("HTTP://H:80", "http://h/users"),
             ("http://h/", "http://h/users"),
+            ("https://b\u{fc}cher.example/v1", "https://xn--bcher-kva.example/v1/users"),
+            ("https://[2001:DB8:0::1]:443/v1", "https://[2001:db8::1]/v1/users"),
             ("http://[::1]:8080/a/v1", "http://[::1]:8080/a/v1/users"),
         ] {
             let url: BaseUrl = text.parse().unwrap();
@@ -133,6 +104,11 @@ mod tests {
             "https://h/v1#",
             "https://h/../v1",
             "https://h/./v1",
+            "https://h/a//v1",
+            "https:/h/v1",
+            "https:h/v1",
+            " https://h/v1",
+            "https://h/v1\t",
             "https://h/%2e%2e/v1",
             "https://h/v1\\x",
             "https://h/v 1",

@@ -13,6 +13,8 @@ use toopher_oauth1::sign;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::headers::cookie;
+use crate::middleware::prevent_caching;
 use crate::verify::Terminal;
 
 /// The length of a cookie's value: 128 bits in hexadecimal digits.
@@ -24,7 +26,7 @@ const MAX_AGE: u32 = 10 * 365 * 24 * 60 * 60;
 ///
 /// The cookie identifies the browser, not the user: users of the same browser share it. It is `HttpOnly`, `Secure` and
 /// `SameSite=Lax`, and it lasts for ten years. Its name begins with `__Host-`, so no other host of the domain can set
-/// it.
+/// it. A response that sets it is never cacheable.
 ///
 /// Place this layer outside the [`ToopherLayer`](crate::ToopherLayer). If an outer layer has already inserted a
 /// `Terminal`, this layer keeps its name and sets its discriminator.
@@ -83,13 +85,9 @@ impl TerminalCookie {
 
     /// The value of the request's cookie, if the request has exactly one and this layer can have generated it.
     fn read(&self, headers: &HeaderMap) -> Option<String> {
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut values = lines
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().strip_prefix(self.cookie_name)?.strip_prefix('='));
-        let value = values.next()?;
-        let valid = value.len() == LENGTH && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        (valid && values.next().is_none()).then(|| value.to_owned())
+        let value = cookie(headers, self.cookie_name)?;
+        let valid = value.len() == LENGTH && value.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if valid { std::str::from_utf8(value).ok().map(str::to_owned) } else { None }
     }
 
     fn set_cookie(&self, value: &str) -> Option<HeaderValue> {
@@ -162,6 +160,8 @@ where
         let mut response = ready!(this.response.poll(cx))?;
         if let Some(cookie) = this.set_cookie.take() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
+            // A cache would give the cookie of this browser to others.
+            prevent_caching(response.headers_mut());
         }
         Poll::Ready(Ok(response))
     }
@@ -183,13 +183,14 @@ mod tests {
         let read = |lines: &[String]| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(header::COOKIE, line.parse().unwrap());
+                headers.append(header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
             TerminalCookie::new("a browser").read(&headers)
         };
         let valid = format!("__Host-terminal={value}");
         assert_eq!(read(&[format!("a=b; {valid};c=d")]).as_deref(), Some(value));
         assert_eq!(read(&["a=b".into(), valid.clone()]).as_deref(), Some(value));
+        assert_eq!(read(&[format!("name=Zo\u{eb}; {valid}")]).as_deref(), Some(value));
         for invalid in [
             vec![],
             vec![format!("terminal={value}")],
@@ -216,6 +217,7 @@ mod tests {
         let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
         let (pair, attributes) = cookie.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; Max-Age=315360000; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
         let terminal = response.into_body().unwrap();
         let expected = Terminal::new("a browser").with_discriminator(pair.strip_prefix("__Host-terminal=").unwrap());
         assert_eq!(terminal, expected);

@@ -5,6 +5,7 @@ use std::fmt;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -64,6 +65,29 @@ impl SealingKey {
         Zeroizing::new(HEXLOWER_PERMISSIVE.encode(&*self.0).to_ascii_lowercase())
     }
 
+    /// Derives the key for one purpose (HKDF-SHA-256, RFC 5869, with `purpose` as the info).
+    ///
+    /// A key must have one purpose. `Grants`, `Approvals` and `toopher-server` derive their keys with labels of their
+    /// own, so one stored key is enough for all of them. If an application encrypts several kinds of data, or also uses
+    /// the key for an HMAC, it derives a key for each.
+    ///
+    /// ```
+    /// use tower_toopher::crypto::SealingKey;
+    ///
+    /// let key = SealingKey::generate()?;
+    /// let (cookies, columns) = (key.derive("my-app cookies"), key.derive("my-app columns"));
+    /// assert!(columns.decrypt("", &cookies.encrypt("", b"secret")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        let derived = Hkdf::<Sha256>::new(None, &*self.0).expand(purpose.as_bytes(), &mut *key);
+        #[allow(clippy::expect_used, reason = "HKDF derives up to 255 blocks of 32 bytes (RFC 5869 section 2.3)")]
+        derived.expect("HKDF derives 32 bytes");
+        Self(key)
+    }
+
     /// Encrypts and authenticates `secret` (XChaCha20-Poly1305 with a random nonce, which the result begins with).
     ///
     /// `aad` is the associated data, which names what the secret belongs to, for example the id of a row. The result
@@ -110,15 +134,26 @@ impl fmt::Debug for SealingKey {
 /// The keys for approval tokens and grants, which clients store as letters, digits, `-` and `_`.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyRing {
+    /// The keys are derived with this label, so that a text of one purpose decrypts for no other one.
+    purpose: &'static str,
     /// Encrypts, and decrypts.
-    pub(crate) current: SealingKey,
+    current: SealingKey,
     /// Only decrypts: the key before the current one.
-    pub(crate) previous: Option<SealingKey>,
+    previous: Option<SealingKey>,
 }
 
 impl KeyRing {
-    pub(crate) fn new(current: SealingKey) -> Self {
-        Self { current, previous: None }
+    pub(crate) fn new(purpose: &'static str, current: &SealingKey) -> Self {
+        Self { purpose, current: current.derive(purpose), previous: None }
+    }
+
+    #[cfg(feature = "approvals")]
+    pub(crate) fn set_current(&mut self, key: &SealingKey) {
+        self.current = key.derive(self.purpose);
+    }
+
+    pub(crate) fn set_previous(&mut self, key: &SealingKey) {
+        self.previous = Some(key.derive(self.purpose));
     }
 
     pub(crate) fn encrypt_text(&self, aad: &[u8], secret: &[u8]) -> Result<String, NoRandomness> {
@@ -177,6 +212,28 @@ mod tests {
             assert_eq!(key.decrypt("pairing 1", &encrypted[..length]), Err(DecryptError));
         }
         assert_ne!(key.encrypt("pairing 1", b"hush").unwrap(), encrypted);
+    }
+
+    /// Computed with the HKDF of another implementation.
+    #[test]
+    fn each_purpose_has_its_own_key() {
+        let key = SealingKey::parse(&"07".repeat(32)).unwrap();
+        assert_eq!(
+            key.derive("a purpose").to_hex().as_str(),
+            "2be1604292badce768e060ace7b4c7616bbd060b3f97fd003fc16621b34abd4e"
+        );
+        let keys = [key.clone(), key.derive(""), key.derive("a"), key.derive("b"), key.derive("a").derive("a")];
+        for (i, one) in keys.iter().enumerate() {
+            let encrypted = one.encrypt("", b"x").unwrap();
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(other.decrypt("", &encrypted).is_ok(), i == j, "{i} {j}");
+            }
+        }
+        // The same stored key for two purposes: what one part of an application encrypts, the other does not accept.
+        let (grants, approvals) = (KeyRing::new("grants", &key), KeyRing::new("approvals", &key));
+        let text = grants.encrypt_text(b"", b"x").unwrap();
+        assert!(grants.decrypt_text(b"", text.as_bytes()).is_some());
+        assert!(approvals.decrypt_text(b"", text.as_bytes()).is_none());
     }
 
     #[test]

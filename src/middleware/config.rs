@@ -1,12 +1,13 @@
 //! The settings of a layer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use http::HeaderValue;
 use http::request::Parts;
 
 use super::audit::Audit;
-use super::response::WwwAuthenticate;
+use super::response::{OTHER_VARY, USUAL_VARY, WwwAuthenticate};
 use super::reuse::Reuse;
 use crate::verify::{Action, UserId};
 
@@ -27,6 +28,30 @@ pub(super) struct Config {
     pub(super) reuse: Reuse,
     pub(super) audit: Audit,
     pub(super) www_authenticate: WwwAuthenticate,
+    /// `Vary` for other headers than the usual ones. It depends on the extractor and the grants.
+    pub(super) other_vary: OnceLock<HeaderValue>,
+}
+
+impl Config {
+    /// The value of `Vary` on responses that depend on a factor, with the value for the headers of the OTP.
+    pub(super) fn vary(&self, otp: HeaderValue) -> HeaderValue {
+        let grant = self.reuse.grant_header();
+        if otp == "toopher-otp" && grant.is_none() {
+            return USUAL_VARY;
+        }
+        if otp == "*" {
+            return otp;
+        }
+        let build = || {
+            let otp = otp.to_str().unwrap_or("*");
+            let names = match grant {
+                None => format!("{otp}, {OTHER_VARY}"),
+                Some(grant) => format!("{otp}, {grant}, {OTHER_VARY}"),
+            };
+            HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"))
+        };
+        self.other_vary.get_or_init(build).clone()
+    }
 }
 
 #[derive(Clone)]
@@ -48,6 +73,7 @@ impl Default for Config {
             reuse: Reuse::default(),
             audit: Audit::default(),
             www_authenticate: WwwAuthenticate::default(),
+            other_vary: OnceLock::new(),
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::audit::{AuditScope, Outcome, SinkPanicked};
 use super::config::{Config, NotEnrolledPolicy, Profile};
 use super::extract::{Credentials, preferred_wait};
 #[cfg(feature = "grants")]
 use super::grants::{GrantContext, GrantHeader};
-use super::response::{Reject, Rejection, denied, pending, response, unavailable};
+use super::response::{Reject, Rejection, denied, mark_dependent, pending, response, unavailable};
 use super::reuse::{insert_bypassed, insert_second_factor};
 use crate::verify::{
     Attempt, BoxError, BypassReason, Bypassed, ExtraBinding, Factor, RequestBinding, SecondFactor, SessionId, Subject,
@@ -24,6 +24,7 @@ pub(super) struct UndecidedRequest<S, R> {
     pub(super) inner: S,
     pub(super) reject: R,
     pub(super) config: Arc<Config>,
+    pub(super) vary: HeaderValue,
 }
 
 /// What is known of an attempt while the verifier runs.
@@ -41,11 +42,13 @@ pub(super) enum Forward {
     Bypassed(BypassReason),
 }
 
-/// The grant that the response will carry.
+/// The headers that the inner service's response will get.
 #[derive(Default)]
-pub(super) struct IssuedGrant {
+pub(super) struct ResponseHeaders {
+    /// `None` if the response does not depend on a factor.
+    vary: Option<HeaderValue>,
     #[cfg(feature = "grants")]
-    header: Option<Box<GrantHeader>>,
+    grant: Option<Box<GrantHeader>>,
 }
 
 impl InFlight {
@@ -55,14 +58,23 @@ impl InFlight {
     }
 }
 
-impl IssuedGrant {
-    pub(super) fn insert(self, response: &mut HeaderMap) {
-        #[cfg(feature = "grants")]
-        if let Some(header) = self.header {
-            header.insert(response);
+impl ResponseHeaders {
+    pub(super) fn with_vary(vary: Option<HeaderValue>) -> Self {
+        Self {
+            vary,
+            #[cfg(feature = "grants")]
+            grant: None,
         }
-        #[cfg(not(feature = "grants"))]
-        let _ = response;
+    }
+
+    pub(super) fn insert(self, response: &mut HeaderMap) {
+        if let Some(vary) = self.vary {
+            mark_dependent(response, vary);
+        }
+        #[cfg(feature = "grants")]
+        if let Some(grant) = self.grant {
+            grant.insert(response);
+        }
     }
 }
 
@@ -132,11 +144,11 @@ impl<S, R> UndecidedRequest<S, R> {
         self,
         in_flight: InFlight,
         forward: Forward,
-    ) -> Result<(S, Parts, IssuedGrant), Response<ResBody>>
+    ) -> Result<(S, Parts, ResponseHeaders), Response<ResBody>>
     where
         R: Reject<ResBody>,
     {
-        let Self { mut parts, subject, inner, reject, config } = self;
+        let Self { mut parts, subject, inner, reject, config, vary } = self;
         let record = |outcome| in_flight.scope.record(&config.audit, &parts, Some(&subject), outcome);
         match forward {
             Forward::Granted(factor) => {
@@ -144,26 +156,27 @@ impl<S, R> UndecidedRequest<S, R> {
                 record(Outcome::Granted(factor)).ok();
                 let second_factor = SecondFactor::from_subject(subject, factor);
                 #[cfg(feature = "grants")]
-                let grant = IssuedGrant {
-                    header: in_flight.grant.and_then(|context| {
-                        let header = config.reuse.issue_grant(*context, &second_factor, &mut parts.extensions)?;
-                        Some(Box::new(header))
-                    }),
-                };
-                #[cfg(not(feature = "grants"))]
-                let grant = IssuedGrant::default();
+                let grant = in_flight.grant.and_then(|context| {
+                    let header = config.reuse.issue_grant(*context, &second_factor, &mut parts.extensions)?;
+                    Some(Box::new(header))
+                });
                 insert_second_factor(&mut parts.extensions, second_factor);
-                Ok((inner, parts, grant))
+                let headers = ResponseHeaders {
+                    vary: Some(vary),
+                    #[cfg(feature = "grants")]
+                    grant,
+                };
+                Ok((inner, parts, headers))
             }
             Forward::Bypassed(reason) => match record(Outcome::Bypassed(reason)) {
                 Ok(()) => {
                     insert_bypassed(&mut parts.extensions, Bypassed::new(reason));
-                    Ok((inner, parts, IssuedGrant::default()))
+                    Ok((inner, parts, ResponseHeaders::with_vary(Some(vary))))
                 }
                 // It is recorded as `unavailable`.
                 Err(SinkPanicked) => {
                     let rejection = unavailable(&config, "recording a bypass failed".into());
-                    Err(response(&config, rejection, &parts, &reject))
+                    Err(response(&config, rejection, &parts, &reject, vary))
                 }
             },
         }
@@ -176,7 +189,7 @@ impl<S, R> UndecidedRequest<S, R> {
     {
         let outcome = Outcome::Rejected(rejection.kind());
         in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), outcome).ok();
-        response(&self.config, rejection, &self.parts, &self.reject)
+        response(&self.config, rejection, &self.parts, &self.reject, self.vary)
     }
 
     /// Records that the request was dropped before the decision.

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::audit::Outcome;
 use super::config::Config;
-use super::decision::{InFlight, IssuedGrant, UndecidedRequest, record};
+use super::decision::{InFlight, ResponseHeaders, UndecidedRequest, record};
 use super::extract::{Extract, ReadCredentials};
 use super::response::{Reject, Rejection, response};
 use super::step::{Step, StepProj, poll_step};
@@ -62,12 +62,12 @@ pin_project! {
         Calling {
             inner: S,
             request: Option<Request<B>>,
-            grant: IssuedGrant,
+            headers: ResponseHeaders,
         },
         Forwarding {
             #[pin]
             response: F,
-            grant: IssuedGrant,
+            headers: ResponseHeaders,
         },
         Rejected {
             response: Option<Res>,
@@ -104,11 +104,12 @@ where
         subject: Option<&Subject>,
         outcome: Outcome,
         inner: S,
+        vary: Option<HeaderValue>,
     ) -> Self {
         // The request would be forwarded without an audit sink too, so a panic of the sink changes nothing.
         record(config, &parts, subject, outcome).ok();
         let request = Request::from_parts(parts, body);
-        Self { state: State::Calling { inner, request: Some(request), grant: IssuedGrant::default() } }
+        Self { state: State::Calling { inner, request: Some(request), headers: ResponseHeaders::with_vary(vary) } }
     }
 
     /// Records a rejection and responds with it.
@@ -118,13 +119,14 @@ where
         parts: &Parts,
         subject: Option<&Subject>,
         reject: &R,
+        vary: HeaderValue,
     ) -> Self
     where
         S: Service<Request<X::Body>, Response = Response<ResBody>>,
         R: Reject<ResBody>,
     {
         record(config, parts, subject, Outcome::Rejected(rejection.kind())).ok();
-        Self { state: State::Rejected { response: Some(response(config, rejection, parts, reject)) } }
+        Self { state: State::Rejected { response: Some(response(config, rejection, parts, reject, vary)) } }
     }
 }
 
@@ -154,32 +156,32 @@ where
                             return Poll::Ready(Ok(request.into_rejected(&in_flight, rejection)));
                         }
                     };
-                    let (mut inner, parts, grant) = match request.into_forwarded(in_flight, forward) {
+                    let (mut inner, parts, headers) = match request.into_forwarded(in_flight, forward) {
                         Ok(forwarded) => forwarded,
                         Err(response) => return Poll::Ready(Ok(response)),
                     };
                     let request = Request::from_parts(parts, body);
                     match inner.poll_ready(cx)? {
-                        Poll::Ready(()) => state.set(State::Forwarding { response: inner.call(request), grant }),
+                        Poll::Ready(()) => state.set(State::Forwarding { response: inner.call(request), headers }),
                         Poll::Pending => {
-                            state.set(State::Calling { inner, request: Some(request), grant });
+                            state.set(State::Calling { inner, request: Some(request), headers });
                             return Poll::Pending;
                         }
                     }
                 }
-                StateProj::Calling { inner, request, grant } => {
+                StateProj::Calling { inner, request, headers } => {
                     ready!(inner.poll_ready(cx))?;
                     let Some(request) = request.take() else { polled_after_completion() };
-                    let (response, grant) = (inner.call(request), std::mem::take(grant));
-                    state.set(State::Forwarding { response, grant });
+                    let (response, headers) = (inner.call(request), std::mem::take(headers));
+                    state.set(State::Forwarding { response, headers });
                 }
-                StateProj::Forwarding { response, grant } => {
+                StateProj::Forwarding { response, headers } => {
                     let response = ready!(response.poll(cx));
-                    let grant = std::mem::take(grant);
+                    let headers = std::mem::take(headers);
                     // This drops the inner future, and a permit that it may hold.
                     state.set(State::Done);
                     let mut response = response?;
-                    grant.insert(response.headers_mut());
+                    headers.insert(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
                 StateProj::Rejected { response } => {

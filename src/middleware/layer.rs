@@ -39,7 +39,8 @@ impl<V> ToopherLayer<V> {
 impl<V, X, R> ToopherLayer<V, X, R> {
     /// Sets the extractor of the OTP. Default: [`Header`].
     pub fn extractor<X2>(self, extractor: X2) -> ToopherLayer<V, X2, R> {
-        ToopherLayer { verifier: self.verifier, extractor, reject: self.reject, config: self.config }
+        let Self { verifier, reject, config, .. } = self.change(|_| ());
+        ToopherLayer { verifier, extractor, reject, config }
     }
 
     /// Sets the format of rejections. Default: [`ProblemJson`].
@@ -168,7 +169,10 @@ impl<V, X, R> ToopherLayer<V, X, R> {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(Arc::make_mut(&mut self.config));
+        let config = Arc::make_mut(&mut self.config);
+        // It depends on other settings.
+        config.other_vary.take();
+        change(config);
         self
     }
 }

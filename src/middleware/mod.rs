@@ -48,6 +48,26 @@
 //! # }
 //! ```
 //!
+//! # Caches
+//!
+//! A response that depends on a factor must not reach another client through a cache. The layer adds `Vary` to its own
+//! responses and to those of requests that it verified or forwarded because of an earlier factor: the headers of the
+//! OTP, the approval token and the grant, `Authorization` and `Cookie`, in one line with the names that the inner
+//! service has set. What the layer adds to `Cache-Control` depends on the directives of the inner service:
+//!
+//! | the inner service sets | the layer adds |
+//! |---|---|
+//! | `no-store`, `private`, `public` or `s-maxage` | nothing |
+//! | else `max-age` or `no-cache`, or only `Expires` and no `Cache-Control` | `private` |
+//! | anything else | `no-store` |
+//!
+//! A handler that allows shared caches to store its response (`public`, `s-maxage`, or a header for one kind of cache
+//! such as `CDN-Cache-Control`) enables an attack: a cache that ignores `Vary`, as some content delivery networks do,
+//! gives the response to clients without a factor. So does a layer or a proxy outside that replaces `Vary`, removes or
+//! replaces `Cache-Control`, or appends a line to `Vary` as tower-http's `CorsLayer` does: nginx before 1.23 reads only
+//! the last line. A response with a grant in a cookie or a header is `no-store`, whatever the handler sets. Responses
+//! to [skipped](crate::ToopherLayer::insecure_skip) requests do not depend on a factor and remain unchanged.
+//!
 //! # Where to put it
 //!
 //! - Inside the first factor, which must run first to identify the user.
@@ -92,4 +112,6 @@ pub use self::extract::{
     Credentials, Extract, ExtractError, ExtractForm, InPlace, Rebuild, ReplayBody, UnreadableForm, Wrapped, is_form,
 };
 pub use self::future::ResponseFuture;
+#[cfg(any(feature = "client", feature = "client-hyper"))]
+pub(crate) use self::response::prevent_caching;
 pub use self::response::{GrpcStatus, ProblemJson, Realm, Reject, StepUp};

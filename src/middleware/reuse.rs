@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Extensions, HeaderValue};
+use http::{Extensions, HeaderName, HeaderValue};
 
 use super::audit::Outcome;
 #[cfg(feature = "grants")]
@@ -68,6 +68,17 @@ impl Reuse {
     #[cfg(feature = "grants")]
     pub(super) fn grant_context(&self, parts: &Parts, user: &UserId) -> Option<GrantContext> {
         self.grants.as_ref()?.context(parts, user)
+    }
+
+    /// The header in which clients send grants, unless it is `Cookie`.
+    #[cfg(feature = "grants")]
+    pub(super) fn grant_header(&self) -> Option<&HeaderName> {
+        self.grants.as_ref()?.header_name()
+    }
+
+    #[cfg(not(feature = "grants"))]
+    pub(super) fn grant_header(&self) -> Option<&HeaderName> {
+        None
     }
 
     /// Issues a grant for a factor that was verified for this request.

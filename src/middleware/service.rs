@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::audit::Outcome;
 use super::config::Config;
 use super::decision::UndecidedRequest;
 use super::extract::{Extract, Header, read_credentials};
@@ -70,22 +71,26 @@ where
             PreCheck::Verify(subject) => subject,
             PreCheck::Forward(outcome, subject) => {
                 let (body, inner) = (self.extractor.pass(body), self.inner.clone());
-                return ResponseFuture::forward(&self.config, parts, body, subject.as_ref(), outcome, inner);
+                // Whether a request is skipped does not depend on a factor.
+                let vary =
+                    if outcome == Outcome::Skipped { None } else { Some(self.config.vary(self.extractor.vary())) };
+                return ResponseFuture::forward(&self.config, parts, body, subject.as_ref(), outcome, inner, vary);
             }
             PreCheck::Unidentified => {
-                let rejection = unidentified(&self.config);
-                return ResponseFuture::reject(&self.config, rejection, &parts, None, &self.reject);
+                let (rejection, vary) = (unidentified(&self.config), self.config.vary(self.extractor.vary()));
+                return ResponseFuture::reject(&self.config, rejection, &parts, None, &self.reject, vary);
             }
         };
+        let vary = self.config.vary(self.extractor.vary());
         match read_credentials(&self.extractor, self.config.approvals, &mut parts, body) {
             Ok(credentials) => {
                 let (inner, reject, config) = (self.inner.clone(), self.reject.clone(), Arc::clone(&self.config));
-                let request = UndecidedRequest { parts, subject, inner, reject, config };
+                let request = UndecidedRequest { parts, subject, inner, reject, config, vary };
                 ResponseFuture::verify(credentials, request, self.verifier.clone())
             }
             Err(error) => {
                 let rejection = extract_error(&self.config, error);
-                ResponseFuture::reject(&self.config, rejection, &parts, Some(&subject), &self.reject)
+                ResponseFuture::reject(&self.config, rejection, &parts, Some(&subject), &self.reject, vary)
             }
         }
     }

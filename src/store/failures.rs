@@ -23,12 +23,14 @@ pub enum Admission {
     LockedOut,
 }
 
-/// The failures in a row of one user, and the rules by which they are counted.
+/// The failures of one user, and the rules by which they are counted.
 ///
-/// Every [`Store`](super::Store) counts with [`try_record`](Self::try_record) and [`release`](Self::release). A store
-/// decides only how it keeps the record, and how it makes reading, changing and writing one atomic step.
+/// Every [`Store`](super::Store) counts with [`try_record`](Self::try_record), [`release`](Self::release) and
+/// [`succeed`](Self::succeed). A store decides only how it keeps the record, and how it makes reading, changing and
+/// writing one atomic step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
+    /// Failures in a row.
     pub(super) count: u32,
     /// Whether only an administrator can unlock the account.
     pub(super) locked_out: bool,
@@ -36,25 +38,29 @@ pub struct Failures {
     pub(super) last: UnixTime,
     /// No attempt is admitted before. The epoch if there is no delay.
     pub(super) until: UnixTime,
+    /// Failures that a success does not delete, and that expire one by one.
+    pub(super) recent: u32,
+    /// When the last one of these expired, or the first one was counted.
+    pub(super) recent_since: UnixTime,
 }
 
 impl Failures {
     /// Counts an attempt as a failure, if it is admitted.
     pub fn try_record(&mut self, throttle: &Throttle, now: UnixTime) -> Admission {
-        if self.is_expired(now) {
-            *self = Self::default();
-        }
-        // If the clock was set back, the delay is not longer than the longest one.
-        self.until = self.until.min(now + throttle.max_delay());
-        // A lock-out remains, even under a throttle that would not have locked the account yet.
-        if self.locked_out || self.count >= throttle.lock_after() {
-            self.locked_out = true;
-            return Admission::LockedOut;
-        }
-        let retry_after = self.until.saturating_duration_since(now);
+        let delay = match self.delay(throttle, now) {
+            Admission::Admitted => Duration::ZERO,
+            Admission::Throttled { retry_after } => retry_after,
+            Admission::LockedOut => return Admission::LockedOut,
+        };
+        self.expire_recent(throttle, now);
+        let retry_after = delay.max(self.recent_delay(throttle, now));
         if !retry_after.is_zero() {
             return Admission::Throttled { retry_after };
         }
+        if self.recent == 0 {
+            self.recent_since = now;
+        }
+        self.recent += 1;
         self.count += 1;
         self.locked_out = self.count >= throttle.lock_after();
         self.last = now;
@@ -63,8 +69,76 @@ impl Failures {
         Admission::Admitted
     }
 
-    /// Releases an attempt that was counted and could not be verified.
+    /// Whether a factor that cannot be guessed, such as an approval, may be used now: unless a delay or a lock-out
+    /// applies. Recent failures limit the number of guesses only, so they do not apply. It counts nothing.
+    pub fn check_other_factor(mut self, throttle: &Throttle, now: UnixTime) -> Admission {
+        self.delay(throttle, now)
+    }
+
+    fn delay(&mut self, throttle: &Throttle, now: UnixTime) -> Admission {
+        if self.is_expired(now) {
+            *self = Self::default();
+        }
+        // If the clock was set back, the delay is not longer than that of the failures.
+        self.until = self.until.min(now + throttle.delay_after(self.count));
+        // A lock-out remains, even under a throttle that would not have locked the account yet.
+        if self.locked_out || self.count >= throttle.lock_after() {
+            self.locked_out = true;
+            return Admission::LockedOut;
+        }
+        let retry_after = self.until.saturating_duration_since(now);
+        if retry_after.is_zero() { Admission::Admitted } else { Admission::Throttled { retry_after } }
+    }
+
+    /// Removes one recent failure for each interval that has passed.
+    fn expire_recent(&mut self, throttle: &Throttle, now: UnixTime) {
+        let interval = throttle.recent_interval();
+        let expired = now.saturating_duration_since(self.recent_since).as_millis() / interval.as_millis();
+        match self.recent.checked_sub(u32::try_from(expired).unwrap_or(u32::MAX)) {
+            Some(recent @ 1..) if self.recent_since <= now => {
+                self.recent_since = self.recent_since + interval * (self.recent - recent);
+                self.recent = recent;
+            }
+            // If the clock was set back, the interval begins again.
+            Some(1..) => self.recent_since = now,
+            _ => self.recent = 0,
+        }
+    }
+
+    /// How long until one more recent failure is admitted.
+    fn recent_delay(&self, throttle: &Throttle, now: UnixTime) -> Duration {
+        let Some(over @ 1..) = self.recent.saturating_add(1).checked_sub(throttle.max_recent()) else {
+            return Duration::ZERO;
+        };
+        (self.recent_since + throttle.recent_interval() * over).saturating_duration_since(now)
+    }
+
+    /// Deletes the failures in a row after an attempt that was counted and was right. Recent failures remain, except
+    /// for that attempt. A second call for the same attempt changes nothing.
+    pub fn succeed(&mut self) {
+        if self.count > 0 {
+            self.recent = self.recent.saturating_sub(1);
+        }
+        self.succeed_uncounted();
+    }
+
+    /// Deletes the failures in a row after a success that was not counted as an attempt: an approval.
+    pub fn succeed_uncounted(&mut self) {
+        *self = Self { recent: self.recent, recent_since: self.recent_since, last: self.last, ..Self::default() };
+    }
+
+    /// Whether there are no failures, so that a store needs no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.recent == 0 && !self.locked_out
+    }
+
+    /// Releases an attempt that was counted and could not be verified. After a success it changes nothing, because the
+    /// success has released the attempt: the recent failures that remain are those of other attempts.
     pub fn release(&mut self, throttle: &Throttle) {
+        if self.count > 0 {
+            self.recent = self.recent.saturating_sub(1);
+        }
         // A lock-out under a stricter throttle remains.
         let locked_elsewhere = self.locked_out && self.count != throttle.lock_after();
         self.count = self.count.saturating_sub(1);
@@ -82,7 +156,7 @@ impl Failures {
         !self.locked_out && now.saturating_duration_since(self.last) > ttl
     }
 
-    /// Whether no attempt is admitted now.
+    /// Whether a delay or a lock-out applies now.
     #[must_use]
     pub fn is_blocked(&self, now: UnixTime) -> bool {
         self.locked_out || self.until > now
@@ -96,6 +170,8 @@ impl Failures {
         bytes.push(self.locked_out.into());
         push_time(&mut bytes, self.last);
         push_time(&mut bytes, self.until);
+        bytes.extend_from_slice(&self.recent.to_be_bytes());
+        push_time(&mut bytes, self.recent_since);
         bytes
     }
 
@@ -108,7 +184,8 @@ impl Failures {
             return None;
         }
         let (count, locked_out) = (reader.u32()?, reader.flag()?);
-        let failures = Self { count, locked_out, last: reader.time()?, until: reader.time()? };
+        let (last, until) = (reader.time()?, reader.time()?);
+        let failures = Self { count, locked_out, last, until, recent: reader.u32()?, recent_since: reader.time()? };
         reader.rest().is_empty().then_some(failures)
     }
 }

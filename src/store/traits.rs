@@ -24,7 +24,8 @@ operations! {
         /// Counts one attempt of `user` as a failure, and returns whether the attempt may be verified.
         ///
         /// The verifier calls it *before* it verifies the OTP. [`record_step`](Self::record_step) or
-        /// [`clear`](Self::clear) deletes the failures after a success. An attempt that is not admitted is not counted.
+        /// [`clear`](Self::clear) deletes the failures in a row after a success. An attempt that is not admitted is not
+        /// counted.
         /// The rules are those of [`Failures`](super::Failures): of concurrent attempts, no more are admitted than of
         /// sequential ones.
         ///
@@ -43,8 +44,9 @@ operations! {
         fn release_attempt(&self, user: &UserId, throttle: &Throttle) -> ();
 
         /// Records a time step of a device as used, unless this step or a later one of the device was used before. If
-        /// the step is fresh, the same atomic step deletes the user's failures and, in an [`ApprovalStore`], the user's
-        /// approvals. A replay deletes nothing.
+        /// the step is fresh, the same atomic step deletes the user's failures in a row
+        /// ([`Failures::succeed`](super::Failures::succeed)) and, in an [`ApprovalStore`], the user's approvals. A
+        /// replay deletes nothing.
         ///
         /// The store keeps the record at least until [`UsedStep::keep_until`], which is after the last moment at which
         /// a code of the step is accepted. It never shortens the time of an existing record.
@@ -71,7 +73,8 @@ operations! {
     ///
     /// Each operation is one atomic step, and after an error of any operation no request is granted. The rules are
     /// those of [`ApprovalRecord`](super::ApprovalRecord). A user who is throttled or locked out by the failures of the
-    /// [`Store`] can neither begin nor redeem an approval, so that neither factor is a way around the other.
+    /// [`Store`] can neither begin nor redeem an approval, so that neither factor is a way around the other
+    /// ([`Failures::check_other_factor`](super::Failures::check_other_factor)).
     pub trait ApprovalStore: [Store] [] dyn ErasedApprovalStore {
         /// Begins an approval of `user` and counts it, or returns why not.
         ///
@@ -98,7 +101,8 @@ operations! {
             -> FindOutcome;
 
         /// Redeems an approval that the user allowed: of concurrent calls, one returns [`FindOutcome::Found`]. This is
-        /// a success, so the same atomic step deletes the user's failures and approvals.
+        /// a success, so the same atomic step deletes the user's failures in a row
+        /// ([`Failures::succeed_uncounted`](super::Failures::succeed_uncounted)) and approvals.
         ///
         /// # Errors
         ///
@@ -118,7 +122,8 @@ operations! {
 operations! {
     /// Inspects a store without changing it.
     pub trait InspectStore: [Store] [] dyn ErasedInspectStore {
-        /// Returns what [`count_attempt`](Store::count_attempt) would return now, without counting an attempt.
+        /// Returns whether a delay or a lock-out of `user` applies now, for a factor other than an OTP. It counts
+        /// nothing. The rule is [`Failures::check_other_factor`](super::Failures::check_other_factor).
         ///
         /// # Errors
         ///
@@ -138,12 +143,13 @@ operations! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Records {
-    /// The failures: an administrator unlocks the account. Approvals remain, so that the client that caused the
-    /// failures cannot send pushes again, and a pending approval does not end.
+    /// All failures, including recent ones: an administrator unlocks the account. Approvals remain, so that the client
+    /// that caused the failures cannot send pushes again, and a pending approval does not end.
     Failures,
     /// The approvals, including the pending one.
     Approvals,
-    /// Both: after a success.
+    /// Failures in a row and approvals: after an attempt that was counted and was right. Recent failures remain, as
+    /// [`Failures::succeed`](super::Failures::succeed) decides.
     FailuresAndApprovals,
 }
 

@@ -14,6 +14,9 @@ pub struct UsedStep {
 
 impl UsedStep {
     /// A step of the user's `device`, whose record the store keeps at least until `keep_until`.
+    ///
+    /// `TotpVerifier` passes a digest of the secret as the device, so that a code is used up for all devices that have
+    /// this secret.
     #[must_use]
     pub fn new(device: impl Into<Arc<str>>, step: u64, keep_until: UnixTime) -> Self {
         Self { device: device.into(), step, keep_until }

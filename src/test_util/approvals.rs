@@ -3,11 +3,12 @@
 pub use super::approval_operations::{begin, key, redeem, reference, set_id};
 use super::approval_operations::{busy, end, find, id, new, new_for_other_request, reach_limit, request};
 pub use super::clearing::*;
-use super::operations::{NOW, admit, clear, ok, secs, time, user};
+use super::operations::{NOW, admit, clear, ok, record, secs, time, user};
 use super::races::in_parallel;
 use super::runtime::block_on;
 use crate::store::{
-    Admission, ApprovalLimit, ApprovalRef, ApprovalStore, BeginOutcome, EndReason, FindOutcome, Records, Throttle,
+    Admission, ApprovalLimit, ApprovalRef, ApprovalStore, BeginOutcome, EndReason, FindOutcome, Records, StepOutcome,
+    Throttle,
 };
 
 pub fn an_approval_is_redeemed_once<S: ApprovalStore>(store: &S) {
@@ -154,6 +155,23 @@ pub fn failures_block_approvals<S: ApprovalStore>(store: &S) {
     request(store, "bob", 1, now);
 }
 
+/// The limit of guesses does not apply to a factor that cannot be guessed, which returns no guess either.
+pub fn recent_failures_do_not_block_approvals<S: ApprovalStore>(store: &S) {
+    for step in 1..=100 {
+        assert_eq!(admit(store, "alice", NOW), Admission::Admitted, "{step}");
+        if step < 100 {
+            assert_eq!(admit(store, "alice", NOW), Admission::Admitted, "{step}");
+            assert_eq!(record(store, "alice", "", step, NOW), StepOutcome::Fresh);
+        }
+    }
+    let throttled = Admission::Throttled { retry_after: Throttle::default().recent_interval() };
+    assert_eq!(admit(store, "alice", NOW), throttled);
+    request(store, "alice", 1, NOW);
+    assert_eq!(find(store, "alice", 1, NOW), FindOutcome::Found);
+    assert_eq!(redeem(store, "alice", 1, NOW), FindOutcome::Found);
+    assert_eq!(admit(store, "alice", NOW), throttled);
+}
+
 pub fn one_of_many_in_parallel_begins_and_redeems<S: ApprovalStore + Clone>(store: &S) {
     let count = |work: fn(&S, usize) -> bool| in_parallel(store, 20, work).into_iter().filter(|won| *won).count();
     assert_eq!(count(|store, i| begin(store, "alice", &new(i as u8), NOW) == BeginOutcome::Begun), 1);
@@ -185,7 +203,8 @@ macro_rules! __approval_store_conformance {
             an_approval_is_redeemed_once, an_approval_expires, one_approval_is_pending_at_a_time,
             the_limit_applies_since_the_last_success, a_clock_that_jumped_does_not_exhaust_the_limit_forever,
             a_clock_that_jumped_does_not_keep_an_approval_pending_forever, another_limit, failures_block_approvals,
-            one_of_many_in_parallel_begins_and_redeems, names_and_ids_of_any_text_are_exact,
+            recent_failures_do_not_block_approvals, one_of_many_in_parallel_begins_and_redeems,
+            names_and_ids_of_any_text_are_exact,
             a_fresh_step_clears_approvals_and_a_replay_does_not, a_success_clears_failures_and_approvals,
             each_kind_of_records_is_cleared_alone, a_concurrent_step_clears_all_approvals, clones_are_one_store,
         );

@@ -168,7 +168,8 @@ macro_rules! __store_conformance {
             failures_expire_after_a_year_and_not_before, small_counts_expire_after_a_month_and_not_before,
             a_lock_out_is_released_with_its_attempt, times_are_finer_than_seconds,
             concurrent_steps_are_fresh_once, concurrent_attempts_are_all_counted,
-            concurrent_releases_are_all_applied,
+            concurrent_releases_are_all_applied, recent_failures_outlast_successes,
+            recent_failures_outlast_a_recovery_code, a_release_after_a_success_changes_nothing,
         );
     };
     (@tests $name:ident, $suite:ident, $make:expr; $($test:ident),* $(,)?) => {

@@ -1,4 +1,5 @@
-//! Test utilities: a manual clock, a scripted verifier, simulated phones, and the conformance suites of stores.
+//! Test utilities: a manual clock, a scripted verifier, simulated phones, the conformance suites of stores, and a suite
+//! for the responses to unknown users.
 //!
 //! Use the feature `test-util` in `[dev-dependencies]`. These utilities panic where a test would, and do not belong in
 //! a program that is not a test.
@@ -45,6 +46,7 @@ mod phones;
 mod races;
 mod runtime;
 mod scripted;
+mod unknown;
 
 pub use self::clock::ManualClock;
 pub use self::phones::{Decision, FakePhones};
@@ -52,5 +54,6 @@ pub use self::runtime::block_on;
 #[doc(hidden)]
 pub use self::runtime::{IntoStore, make_store};
 pub use self::scripted::ScriptedVerifier;
+pub use self::unknown::assert_unknown_is_like_wrong;
 #[doc(inline)]
 pub use crate::{__approval_store_conformance as approval_store_conformance, __store_conformance as store_conformance};

@@ -1,5 +1,6 @@
 use std::num::NonZeroU32;
 
+use data_encoding::BASE64URL_NOPAD;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::algorithm::{Algorithm, Digits};
@@ -85,6 +86,21 @@ impl Totp {
     #[must_use]
     pub fn parameters(&self) -> (Algorithm, Digits, NonZeroU32) {
         (self.algorithm, self.digits, self.period)
+    }
+
+    /// Whether both compute the same codes: their algorithms and periods are equal, and their secrets are the same key
+    /// for HMAC (RFC 2104), which appends zeros to a short key and hashes a long one. The number of digits is not
+    /// compared, because the shorter codes are the ends of the longer ones.
+    #[must_use]
+    pub fn has_same_codes(&self, other: &Self) -> bool {
+        self.id().as_bytes().ct_eq(other.id().as_bytes()).into()
+    }
+
+    /// Identifies the secret and the period in the store of used steps, by an HMAC with the secret, so that secrets
+    /// which compute the same codes have one id. A secret of 128 random bits cannot be found from it.
+    pub(super) fn id(&self) -> String {
+        let period = self.period.get().to_be_bytes();
+        BASE64URL_NOPAD.encode(&self.hmac.digest(&[&b"tower-toopher used steps\0"[..], &period].concat()))
     }
 
     pub(super) fn step_at(&self, time: UnixTime) -> u64 {

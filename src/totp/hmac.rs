@@ -30,6 +30,18 @@ impl HmacKey {
         }
     }
 
+    /// The whole HMAC of a text that is no counter.
+    pub(super) fn digest(&self, text: &[u8]) -> Vec<u8> {
+        fn of<M: Mac + Clone>(mac: &M, text: &[u8]) -> Vec<u8> {
+            mac.clone().chain_update(text).finalize().into_bytes().to_vec()
+        }
+        match self {
+            Self::Sha1(mac) => of(&**mac, text),
+            Self::Sha256(mac) => of(&**mac, text),
+            Self::Sha512(mac) => of(&**mac, text),
+        }
+    }
+
     /// Calls `visit` with each step, its value, and its truncated HMAC.
     pub(super) fn for_each<T>(&self, steps: impl IntoIterator<Item = (u64, T)>, visit: impl FnMut(u64, T, u32)) {
         match self {

@@ -41,6 +41,7 @@ mod hmac;
 mod memory_pairings;
 mod pairing;
 mod recovery;
+mod recovery_check;
 mod secret;
 pub(crate) mod verifier;
 mod window;

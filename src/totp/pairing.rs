@@ -13,23 +13,20 @@ use crate::verify::{BoxError, DenyReason, Otp, UserId};
 ///
 /// The verifier ignores it until it is *confirmed*: until a first code has proved that the authenticator computes the
 /// same codes as the verifier. Clones share its content.
+///
+/// A code is used up for the *secret*: if several pairings of a user have one secret, because it was enrolled twice or
+/// copied to another device, a code is accepted once for all of them, whichever of them a call passes.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pairing {
-    authenticator: Arc<Authenticator>,
+    totp: Arc<Totp>,
     confirmed: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Authenticator {
-    device: Arc<str>,
-    totp: Totp,
 }
 
 impl Pairing {
     /// A pairing that has not been confirmed.
     pub fn unconfirmed(totp: Totp) -> Self {
-        Self { authenticator: Arc::new(Authenticator { device: "".into(), totp }), confirmed: false }
+        Self { totp: Arc::new(totp), confirmed: false }
     }
 
     /// A pairing that the application stored as confirmed.
@@ -40,23 +37,9 @@ impl Pairing {
         Self { confirmed: true, ..Self::unconfirmed(totp) }
     }
 
-    /// Sets the id of the device. The store keeps the used steps of each device apart. Default: the empty id.
-    ///
-    /// A device must keep its id. Under another id, every code of the last minute would be accepted again.
-    pub fn device(mut self, id: impl Into<Arc<str>>) -> Self {
-        Arc::make_mut(&mut self.authenticator).device = id.into();
-        self
-    }
-
     /// How the codes are computed.
     pub fn totp(&self) -> &Totp {
-        &self.authenticator.totp
-    }
-
-    /// The id of the device.
-    #[must_use]
-    pub fn device_id(&self) -> &str {
-        &self.authenticator.device
+        &self.totp
     }
 
     /// Whether the verifier accepts its codes.
@@ -74,7 +57,7 @@ impl Pairing {
     pub(super) fn used_step(&self, step: u64, now: UnixTime) -> UsedStep {
         let period = Duration::from_secs(u64::from(self.totp().parameters().2.get()));
         let keep_until = now + period.saturating_mul(2 * Window::WIDEST.steps());
-        UsedStep::new(Arc::clone(&self.authenticator.device), step, keep_until)
+        UsedStep::new(self.totp().id(), step, keep_until)
     }
 }
 

@@ -61,8 +61,8 @@ impl Secret {
 
     /// Parses a secret of any length but zero, to import it from another system.
     ///
-    /// An attacker who sees a few codes can find a short secret by trying all secrets. With 80 bits this is too
-    /// expensive for most attackers, with 40 bits for none.
+    /// An attacker who sees a few codes, or reads the store of used steps, can find a short secret by trying all
+    /// secrets. With 80 bits this is too expensive for most attackers, with 40 bits for none.
     ///
     /// # Errors
     ///

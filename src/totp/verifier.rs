@@ -9,11 +9,10 @@ use tower_service::Service;
 use super::config::Config;
 use super::error::TotpError;
 use super::pairing::{Confirmation, Lookup, Pairing, Pairings, matching_pairings};
-use super::recovery::RecoveryCodeDigest;
 use super::secret::SecretError;
 use super::window::Window;
-use crate::store::{Admission, MemoryStore, Records, StepOutcome, Store, Throttle};
-use crate::time::Clock;
+use crate::store::{Admission, MemoryStore, Records, StepOutcome, Store, Throttle, UsedStep};
+use crate::time::{Clock, UnixTime};
 use crate::verify::{Attempt, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 
 /// Verifies one-time passwords and recovery codes in the process: see the [module docs](crate::totp).
@@ -31,13 +30,13 @@ use crate::verify::{Attempt, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 /// them with the user's next attempt, as long as the process runs.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
-    pairings: Arc<P>,
-    store: Arc<S>,
-    config: Arc<Config>,
+    pub(super) pairings: Arc<P>,
+    pub(super) store: Arc<S>,
+    pub(super) config: Arc<Config>,
 }
 
 /// The outcome of a verification that did not fail.
-type Outcome = Result<Factor, DenyReason>;
+pub(super) type Outcome = Result<Factor, DenyReason>;
 
 impl<P: Pairings> TotpVerifier<P> {
     /// A verifier with a [`MemoryStore`], [`Window::ONE_AROUND`], the default [`Throttle`] and the system clock.
@@ -83,8 +82,10 @@ impl<P, S> TotpVerifier<P, S> {
 impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     /// Verifies an OTP with the authenticators of `user`, for applications whose users have several.
     ///
-    /// It counts as one attempt, whatever the number of pairings. Unconfirmed pairings are ignored. If several devices
-    /// have the same secret, the step is recorded as used for each of them, with one operation of the store each.
+    /// It counts as one attempt, whatever the number of pairings. Unconfirmed pairings are ignored. A code is used up
+    /// for its secret, so it is accepted once, whichever of several pairings with that secret a call passes. If the
+    /// code is that of several secrets, the step is recorded as used for each of them, with one operation of the store
+    /// each.
     ///
     /// # Errors
     ///
@@ -144,7 +145,7 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
 
     /// Counts the attempt, runs `check`, and releases the attempt if `check` failed, so that a backend that is down for
     /// a while does not lock its users out.
-    async fn limit(
+    pub(super) async fn limit(
         &self,
         user: &UserId,
         check: impl Future<Output = Result<Outcome, TotpError>>,
@@ -174,15 +175,22 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         let now = self.config.clock.now()?;
         let window = self.config.window;
         let Some(matching) = matching_pairings(pairings, is_accepted, otp, now, window) else {
-            std::hint::black_box(self.config.decoy.matching_step(otp, now, window));
+            self.check_decoy(otp, now);
             return Ok(Err(DenyReason::NotEnrolled));
         };
         if matching.is_empty() {
             return Ok(Err(DenyReason::WrongOtp));
         }
-        // Recorded for every authenticator with this code, because several devices can have one secret.
+        // Recorded once for every secret with this code. Several pairings can have one secret.
+        let mut used: Vec<UsedStep> = Vec::with_capacity(matching.len());
         for (pairing, step) in &matching {
-            let outcome = self.store.record_step(user, &pairing.used_step(*step, now), now).await;
+            let step = pairing.used_step(*step, now);
+            if !used.contains(&step) {
+                used.push(step);
+            }
+        }
+        for step in &used {
+            let outcome = self.store.record_step(user, step, now).await;
             if outcome.map_err(TotpError::store)? == StepOutcome::Replayed {
                 return Ok(Err(DenyReason::ReplayedOtp));
             }
@@ -193,20 +201,9 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         Ok(if late { Err(DenyReason::WrongOtp) } else { Ok(Factor::Totp) })
     }
 
-    async fn check_recovery_code(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Outcome, TotpError> {
-        let enrolled = pairings.iter().any(Pairing::is_confirmed);
-        // Redeemed in any case, so that the response time does not show whether the user is enrolled.
-        let digest = if enrolled { RecoveryCodeDigest::new(user, otp) } else { RecoveryCodeDigest::DECOY };
-        let redeemed = self.pairings.redeem_recovery_code(user, &digest).await.map_err(TotpError::users)?;
-        if !enrolled {
-            return Ok(Err(DenyReason::NotEnrolled));
-        }
-        if !redeemed {
-            return Ok(Err(DenyReason::WrongOtp));
-        }
-        // The code is used up, so it is a success. If the deletion fails, the next success deletes the records.
-        self.store.clear(user, Records::FailuresAndApprovals).await.ok();
-        Ok(Ok(Factor::RecoveryCode))
+    /// Computes what an authenticator's secret would take.
+    pub(super) fn check_decoy(&self, otp: &Otp, now: UnixTime) {
+        std::hint::black_box(self.config.decoy.matching_step(otp, now, self.config.window));
     }
 }
 

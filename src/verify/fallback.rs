@@ -21,6 +21,15 @@ use super::verdict::{DenyReason, Verdict};
 ///   is down grants no request, and does not lock out a user with an OTP.
 /// - A user is not enrolled, or unknown, only if both verifiers say so.
 ///
+/// The second verifier verifies and counts every OTP of a user who has no factor at the first, also if the user is
+/// unknown to both. So from outside, an unknown user is like a user of the second verifier with a wrong OTP: in the
+/// sequence of responses, in what is stored, and in time. The users of the first verifier get the same responses, but
+/// the time shows which verifier responded if one of them is faster.
+///
+/// The first verifier must know without an OTP whether a user has a factor. A
+/// [`ToopherVerifier`](crate::client::ToopherVerifier) that identifies users by name does not: as the first verifier it
+/// verifies every OTP, and the second one none. Put it second.
+///
 /// Put it *inside* `Approvals` (feature `approvals`):
 ///
 /// ```

@@ -15,7 +15,8 @@ type Layered = ToopherLayer<FailOpen<ScriptedVerifier>>;
 fn layer() -> Layered {
     let verifier =
         ScriptedVerifier::new(|_| Err(VerifierError::new("down").with_class(ErrorClass::Unreachable).into()));
-    let fail_open = FailOpenLayer::insecure([ErrorClass::Unreachable], 10, Duration::from_secs(3600)).unwrap();
+    let fail_open = FailOpenLayer::insecure(10, Duration::from_secs(3600)).unwrap();
+    let fail_open = fail_open.insecure_also([ErrorClass::Unreachable]).unwrap();
     ToopherLayer::new(fail_open.layer(verifier))
 }
 

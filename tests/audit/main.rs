@@ -32,7 +32,8 @@ use tower_toopher::{
 
 type Layered = ToopherLayer<ScriptedVerifier, HeaderOrForm>;
 
-const CLASSES: [ErrorClass; 6] = [
+const CLASSES: [ErrorClass; 7] = [
+    ErrorClass::Refused,
     ErrorClass::Timeout,
     ErrorClass::Unreachable,
     ErrorClass::ServerError,

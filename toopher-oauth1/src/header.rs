@@ -42,7 +42,7 @@ fn parameters(mut rest: &[u8]) -> Result<Pairs, Malformed> {
         if name.eq_ignore_ascii_case(b"realm") {
             continue;
         }
-        pairs.push(&decode(name)?, &decode(value)?);
+        pairs.push(&decode(name)?, &decode(value)?, true);
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     fn pairs(header: &str) -> Vec<(String, String)> {
         let Some(Ok(pairs)) = parse(header.as_bytes()) else { panic!("malformed: {header}") };
-        pairs.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs.iter().map(|pair| (pair.name.to_owned(), pair.value.to_owned())).collect()
     }
 
     #[test]

@@ -9,6 +9,10 @@ use crate::base::hmac_sha1;
 
 /// The signature of `fields`, which may have any order: HMAC-SHA1 with the consumer secret, of the fields sorted by
 /// name and encoded as a form, in base64.
+///
+/// The encoding is that of HTML forms, in which `*` remains and `~` becomes `%7E`. The original clients in Java and
+/// Ruby have the same one. Those in Python and PHP encode `*`, and Python from 3.7 does not encode `~`, so they reject
+/// the signature of a field with this character.
 #[must_use]
 pub fn signature(secret: &str, fields: &[(&str, &str)]) -> String {
     BASE64.encode(&mac(secret, fields).finalize().into_bytes())

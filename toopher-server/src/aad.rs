@@ -8,6 +8,9 @@ pub(crate) fn pairing_secret(pairing: &str) -> String {
     format!("secret of pairing {pairing}")
 }
 
+/// The token of a phone contains the id that it is for.
+pub(crate) const DEVICE_TOKEN: &str = "token of a phone";
+
 pub(crate) fn claim(pairing: &str) -> String {
     format!("claim of pairing {pairing}")
 }

@@ -10,6 +10,9 @@ use crate::error::ServerError;
 use crate::id::new_id;
 use crate::state::Server;
 
+/// The maximum length of a requester's name in bytes.
+const MAX_REQUESTER_NAME: usize = 200;
+
 /// A relying party: a site that may call the API.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -43,7 +46,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the database fails, or the operating system provides no random numbers.
+    /// As [`add_requester`](Self::add_requester), and when the operating system provides no random numbers.
     pub async fn create_requester(&self, name: &str) -> Result<Credentials, ServerError> {
         let random = |length: usize| {
             let mut bytes = vec![0; length];
@@ -58,8 +61,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When the name is blank, has more than 200 bytes, or contains a NUL, and when the database fails.
     pub async fn add_requester(&self, name: &str, credentials: &Credentials) -> Result<(), ServerError> {
+        if name.trim().is_empty() || name.len() > MAX_REQUESTER_NAME || name.contains('\0') {
+            return Err("the name of a requester has 1 to 200 bytes without NUL".into());
+        }
         let mut transaction = self.database.begin(&format!("requester {}", credentials.key())).await?;
         let id: String = query(
             "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES ($1, $2, $3, $4, $5)

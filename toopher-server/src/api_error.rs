@@ -16,7 +16,7 @@ use tower_toopher::verify::ErrorClass;
 use crate::error::error_chain;
 
 /// An error response.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
     code: u16,
@@ -44,6 +44,12 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, 401, "unsigned", "Not a valid OAuth signed request");
     pub(crate) const NO_DEVICE: Self =
         Self::new(StatusCode::UNAUTHORIZED, 401, "unknown_device", "Not the token of a registered device");
+    pub(crate) const NO_EVENTS: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        403,
+        "not_enrolled",
+        "Events need a pairing, or a pairing phrase that is valid.",
+    );
     pub(crate) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, 404, "not_found", "No such resource exists.");
     pub(crate) const NOT_ALLOWED: Self =
         Self::new(StatusCode::METHOD_NOT_ALLOWED, 405, "method_not_allowed", "This method is not allowed here.");
@@ -57,8 +63,12 @@ impl ApiError {
         "unreadable_body",
         "Send parameters as application/x-www-form-urlencoded in UTF-8.",
     );
+    pub(crate) const NO_FORMAT: Self =
+        Self::bad_request("This server responds in JSON only. Omit format, or send json.");
+    pub(crate) const NO_UTF8: Self = Self::bad_request("A parameter is not in UTF-8.");
+    /// No client depends on the status: all of them read the code and the message.
     pub(crate) const NO_PAIRING: Self =
-        Self::new(StatusCode::CONFLICT, 601, "unknown_pairing", "No matching pairing exists.");
+        Self::new(StatusCode::NOT_FOUND, 601, "unknown_pairing", "No matching pairing exists.");
     pub(crate) const NOT_AUTHORIZED: Self =
         Self::new(StatusCode::CONFLICT, 601, "not_enrolled", "This pairing has not been authorized to authenticate.");
     pub(crate) const USER_DISABLED: Self = Self::new(
@@ -118,6 +128,9 @@ impl ApiError {
     );
     pub(crate) const PAGE_EXPIRED: Self =
         Self::new(StatusCode::NOT_FOUND, 404, "page_expired", "This page has expired. Go back, and start again.");
+    /// The page that clients name if they cannot sign the URL of a page.
+    pub(crate) const UNSIGNABLE: Self =
+        Self::bad_request("The site could not create the address of this page. Go back, and start again.");
     pub(crate) const EXPIRED: Self =
         Self::new(StatusCode::FORBIDDEN, 403, "wrong_time", "This link has expired. Go back, and start again.");
 

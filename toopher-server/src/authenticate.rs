@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, MatchedPath, Request};
+use http::request::Parts;
 use http::{HeaderValue, header};
-use toopher_oauth1::OauthRequest;
+use toopher_oauth1::{OauthRequest, Parameter};
 use toopher_sql::{OpaqueText, query};
 use tower_toopher::middleware::is_form;
 
@@ -15,8 +16,18 @@ use crate::body::read_body;
 use crate::params::Params;
 use crate::state::Server;
 
-/// The maximum size of a form in bytes.
-const MAX_FORM: usize = 64 * 1024;
+/// The end of the route of the call whose parameters PHP 2.0 signs with empty values if it does not send them. Empty
+/// and absent values mean the same for this call.
+const SIGNED_IF_UNSENT: (&str, &[&str]) =
+    ("/pairings/{id}/generate_reset_link", &["security_question", "security_answer"]);
+
+/// The parameters that need not be in UTF-8: names that a person reads, and their copies by Java 2.0, which are
+/// ignored.
+///
+/// Java sends Latin-1, and signs each byte outside ASCII as a replacement character (U+FFFD). Several bytes have the
+/// same signature, so the server uses the text that is signed. The value of another parameter could then be the same
+/// for two users.
+const READ_BY_A_PERSON: &[&str] = &["action", "action_name", "terminal_name", "actionName", "terminalName"];
 
 /// A call with a valid signature, a timestamp close to the server's time, and a new nonce.
 pub(crate) struct AuthenticatedCall {
@@ -44,7 +55,7 @@ impl AuthenticatedCall {
     async fn verify(request: Request<Body>, server: &Server, audit: &mut Audit) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let is_form = is_form(&parts.headers).map_err(|_| ApiError::NO_FORM)?;
-        let body = read_body(body, MAX_FORM).await?;
+        let body = read_body(body).await?;
         // OAuth signs forms only, so another body could change the meaning of a signed call.
         if !body.is_empty() && !is_form {
             return Err(ApiError::NO_FORM);
@@ -53,15 +64,35 @@ impl AuthenticatedCall {
         let base = server.shared.public_url.base_uri(&parts).ok_or(ApiError::UNSIGNED)?;
         let headers = parts.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
         let signed = OauthRequest::parse(parts.method.as_str(), base, headers, Some(query), Some(&body))?;
-        let requester_id = server.authenticate(&signed, audit).await?;
-        Ok(Self { requester_id, consumer_key: signed.consumer_key().to_owned(), params: Params::read(query, &body) })
+        let (requester_id, params) = server.authenticate(&signed, unsent(&parts), audit).await?;
+        let call = Self { requester_id, consumer_key: signed.consumer_key().to_owned(), params };
+        // XML and YAML are formats of the vendor's API.
+        match call.params.get(&["format"])? {
+            Some(format) if !format.eq_ignore_ascii_case("json") => Err(ApiError::NO_FORMAT),
+            _ => Ok(call),
+        }
+    }
+}
+
+/// The parameters of this call that a client may sign without sending them.
+fn unsent(parts: &Parts) -> &'static [&'static str] {
+    let (route, names) = SIGNED_IF_UNSENT;
+    match parts.extensions.get::<MatchedPath>() {
+        Some(path) if path.as_str().ends_with(route) => names,
+        _ => &[],
     }
 }
 
 impl Server {
     /// Checks the signature, the timestamp and the nonce in this order, so that only the holder of the secret can use
-    /// up a nonce. Returns the id of the requester.
-    pub(crate) async fn authenticate(&self, signed: &OauthRequest, audit: &mut Audit) -> Result<String, ApiError> {
+    /// up a nonce. Returns the id of the requester, and the parameters that the signature covers: no others may be
+    /// used.
+    pub(crate) async fn authenticate(
+        &self,
+        signed: &OauthRequest,
+        unsent: &[&'static str],
+        audit: &mut Audit,
+    ) -> Result<(String, Params), ApiError> {
         const WRONG_TIME: ApiError = ApiError::UNSIGNED.with_reason("wrong_time");
         let key = signed.consumer_key();
         let consumer = query("SELECT id, sealed_secret FROM requesters WHERE consumer_key = $1 AND NOT revoked");
@@ -69,16 +100,16 @@ impl Server {
         let consumer = if key.contains('\0') { None } else { consumer.bind(key).row(&self.database).await? };
         let Some(consumer) = consumer else {
             // Takes as long as for a known requester.
-            black_box(signed.is_signed_with("a secret of no requester, as long"));
+            black_box(signed.signed_parameters("a secret of no requester, as long", unsent));
             return Err(ApiError::UNSIGNED.with_reason("unknown_requester"));
         };
         audit.requester = Some(key.to_owned());
         let id: String = consumer.get("id")?;
         let secret = self.decrypt_consumer_secret(&id, &consumer.get::<Vec<u8>>("sealed_secret")?)?;
         let now = self.now()?;
-        if !signed.is_signed_with(&secret) {
-            return Err(ApiError::UNSIGNED.with_reason("wrong_signature"));
-        }
+        let parameters = signed.signed_parameters(&secret, unsent);
+        let parameters = parameters.ok_or(ApiError::UNSIGNED.with_reason("wrong_signature"))?;
+        let server_time = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let timestamp = i64::try_from(signed.timestamp()).map_err(|_| WRONG_TIME)?;
         if signed.timestamp().abs_diff(now.as_secs()) > self.clock_skew_secs() {
             return Err(WRONG_TIME);
@@ -94,7 +125,17 @@ impl Server {
         .await?;
         // Read after the insertion: a nonce that was deleted just before it looks new.
         let deleted: Option<i64> = query("SELECT before FROM nonces_deleted").scalar(&self.database).await?;
+        if deleted.is_some_and(|before| self.is_far_ahead(before, server_time)) {
+            return Err(ApiError::internal(&"the clock was ahead when nonces were deleted: run repair-clock"));
+        }
         let remembered = deleted.is_some_and(|before| timestamp >= before);
-        if new == 0 || !remembered { Err(ApiError::UNSIGNED.with_reason("replayed_nonce")) } else { Ok(id) }
+        if new == 0 || !remembered {
+            return Err(ApiError::UNSIGNED.with_reason("replayed_nonce"));
+        }
+        let is_ambiguous = |pair: &Parameter<'_>| !pair.is_utf8 && !READ_BY_A_PERSON.contains(&pair.name);
+        if parameters.iter().any(is_ambiguous) {
+            return Err(ApiError::NO_UTF8);
+        }
+        Ok((id, Params::from_pairs(parameters.iter().map(|pair| (pair.name, pair.value)))))
     }
 }

@@ -6,7 +6,9 @@ use tower_toopher::store::{SqlStore, Sqlite};
 use tower_toopher::time::UnixTime;
 
 use crate::audit::{Audit, Outcome};
+use crate::devices::UNPAIRED_LIFETIME;
 use crate::error::ServerError;
+use crate::future_times::{CLEANUP, limit_future_times};
 use crate::models::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, UNANSWERED, USER_COLUMNS};
 use crate::state::Server;
 
@@ -15,32 +17,39 @@ const KEEP_REQUESTS: i64 = 30 * DAY;
 const DAY: i64 = 24 * 60 * 60;
 /// The maximum number of unanswered requests that one transaction denies.
 const UNANSWERED_BATCH: i64 = 500;
-/// The lock that only one of the servers on a database holds at a time.
-const CLEANUP: &str = "cleanup";
 
 impl Server {
-    /// Deletes expired rows: nonces, phrases, used steps, failures and old requests. Denies the requests of the last
-    /// day that were not answered in time, and emits their audit events.
+    /// Deletes expired rows: nonces, phrases, attempts, used steps, failures and old requests. Denies the requests of
+    /// the last day that were not answered in time, and emits their audit events.
     ///
     /// Call it every few minutes. Of several servers on one database, one does the work, and the calls of the others
     /// return at once.
     ///
     /// # Errors
     ///
-    /// When the database fails, or the system clock is before the Unix epoch.
+    /// When the database fails; when the system clock is before the Unix epoch; or when the clock was set forward by
+    /// more than a minute since the previous call, or is ahead of the clock of PostgreSQL
+    /// ([`compare_clock`](Self::compare_clock)). Nothing is deleted then, because what expires by a clock that is wrong
+    /// can still be valid. The next call continues if the clock is the same by then.
     pub async fn cleanup(&self) -> Result<(), ServerError> {
         let now = self.admin_now()?;
+        if let Some(check) = &self.clock_check {
+            check.check(now, &self.database).await?;
+        }
+        let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else { return Ok(()) };
+        limit_future_times(&mut transaction, now).await?;
+        transaction.commit().await?;
         self.deny_unanswered(now).await?;
         for (statement, limit) in [
             // Before the pairings, which the sessions reference.
             ("DELETE FROM web_sessions WHERE expires < $1", now),
-            // Used and expired phrases are kept for a day, so that no other phone gets one that a person remembers.
-            ("DELETE FROM phrases WHERE expires < $1", now.saturating_sub(DAY)),
-            ("DELETE FROM pairings WHERE state = 'pending' AND modified < $1", now.saturating_sub(DAY)),
+            ("DELETE FROM attempts WHERE expires <= $1", now),
+            ("DELETE FROM pairings WHERE state IN ('pending', 'denied') AND modified < $1", now.saturating_sub(DAY)),
+            // Their tokens have expired, including those of removed devices.
             (
                 "DELETE FROM devices WHERE created < $1 AND id IN (SELECT id FROM devices WHERE created < $1
-                    EXCEPT SELECT device_id FROM phrases EXCEPT SELECT device_id FROM pairings)",
-                now.saturating_sub(DAY),
+                    EXCEPT SELECT device_id FROM pairings)",
+                now.saturating_sub(UNPAIRED_LIFETIME),
             ),
             ("DELETE FROM requests WHERE created < $1", now.saturating_sub(KEEP_REQUESTS)),
             (
@@ -62,12 +71,14 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.phrases.delete_expired(now).await?;
         let store = SqlStore::<Sqlite>::from_database(self.database.clone());
         store.delete_expired(UnixTime::from_secs(now.unsigned_abs())).await.map_err(BoxError::from)?;
         // A nonce matters while its timestamp is accepted: before and after the server's time. One more minute for
         // calls in progress.
         let accepted = i64::try_from(self.clock_skew_secs().saturating_mul(2)).unwrap_or(i64::MAX);
-        self.reject_signed_before(now.saturating_sub(accepted.saturating_add(60))).await
+        self.reject_signed_before(now.saturating_sub(accepted.saturating_add(60))).await?;
+        self.accepts_calls().await
     }
 
     /// Stores that requests were not answered in time. Each is one decision with one audit event. Responses before this

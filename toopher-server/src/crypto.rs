@@ -19,7 +19,8 @@ pub(crate) fn digest(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 
-/// A digest that needs `key` (HMAC-SHA-256), for text that an attacker could guess from a plain digest.
+/// A digest that needs `key` (HMAC-SHA-256), for text that an attacker could guess from a plain digest. The key is
+/// derived for this purpose, and encrypts nothing.
 pub(crate) fn keyed_digest(key: &SealingKey, text: &str) -> Result<Vec<u8>, ApiError> {
     let mac = Hmac::<Sha256>::new_from_slice(key.to_hex().as_bytes()).map_err(|error| ApiError::internal(&error))?;
     Ok(mac.chain_update(text).finalize().into_bytes().to_vec())

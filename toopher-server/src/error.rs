@@ -14,9 +14,30 @@ impl ServerError {
     pub(crate) fn other_location(theirs: &str, ours: &str) -> Self {
         let text = format!(
             "all servers on a database must use the same failure store: the others use {theirs}, and this one {ours}; \
-             set --failure-store to the same value for all servers, or stop all of them and run migrate-failure-store"
+             set --failure-store to the same value for all servers (docs/server.md describes a migration, which \
+             unlocks locked users)"
         );
         Self(text.into())
+    }
+
+    /// The clock was set forward, or is ahead of another one.
+    pub(crate) fn clock_ahead(seconds: i64, of: &str) -> Self {
+        Self(format!("the clock is {seconds} seconds ahead of {of}: no expired rows are deleted now").into())
+    }
+
+    pub(crate) fn clocks_differ(seconds: i64) -> Self {
+        Self(format!("the clock is {seconds} seconds ahead of the clock of the database: set both first").into())
+    }
+
+    /// Signed calls are rejected for some seconds.
+    pub(crate) fn clock_was_ahead(seconds: i64, remedy: bool) -> Self {
+        let remedy = if remedy {
+            ": the clock is behind now, or was ahead when expired rows were deleted; set the clock, then run \
+             toopher-server repair-clock"
+        } else {
+            ", because the nonces of calls before are deleted"
+        };
+        Self(format!("signed calls are rejected for {seconds} seconds{remedy}").into())
     }
 
     /// The pairings of a user were deactivated, but the user is still locked out.

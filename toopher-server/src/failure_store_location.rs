@@ -64,18 +64,6 @@ impl Server {
         Ok(())
     }
 
-    /// Checks that the database and the failure store respond, for a readiness probe.
-    ///
-    /// # Errors
-    ///
-    /// When one of them does not respond, or the failure store has been
-    /// [migrated](Self::migrate_failure_store) to another location.
-    pub async fn ready(&self) -> Result<(), ServerError> {
-        query("SELECT id FROM requesters LIMIT 1").rows(&self.database).await?;
-        self.failure_store_is_claimed().await?;
-        self.check_failure_store().await
-    }
-
     /// Returns an error if the database contains another location. It contains none until the first server starts.
     pub(crate) async fn failure_store_is_claimed(&self) -> Result<(), ServerError> {
         let ours = self.failure_store.location();

@@ -1,77 +1,50 @@
 //! The call that creates an authentication request, which an OTP answers at once, or the user's phone later.
+//!
+//! With an OTP, a user who does not exist or has no factor is like a user with a wrong OTP: the attempt is counted,
+//! with as many statements, the call is rejected with 429 at the same attempt, and only the count is stored. The signed
+//! caller receives an error in place of a denial.
 
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
-use toopher_sql::query;
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
 use crate::authenticate::AuthenticatedCall;
+use crate::id::new_id;
+use crate::models::{DeniedRequest, RequestRow, TerminalRow};
 use crate::otp::OtpCheck;
+use crate::params::Params;
 use crate::push_request::{NewRequest, PushRequest};
 use crate::state::Server;
+use crate::subject::Subject;
 use crate::terminals::DISCRIMINATOR;
 
-impl Server {
-    /// The pairing of a call: the one with the id in the call, or the newest one of the user.
-    async fn paired_user(&self, call: &AuthenticatedCall, audit: &mut Audit) -> Result<PairedUser, ApiError> {
-        if let Some(id) = call.params.get(&["pairing_id"])? {
-            let pairing = self.pairing(&call.requester_id, id).await?.ok_or(ApiError::NO_PAIRING)?;
-            audit.user = Some(pairing.user.name().to_owned());
-            audit.pairing = Some(id.to_owned());
-            // The site may rely on either the name or the id, so they must agree.
-            if call.params.get(&["user_name"])?.is_some_and(|name| name != pairing.user.name()) {
-                return Err(ApiError::bad_request("The pairing belongs to another user."));
-            }
-            if !pairing.user.user_enabled {
-                return Err(ApiError::USER_DISABLED);
-            }
-            return match pairing.pairing_state.as_str() {
-                "enabled" => Ok(PairedUser {
-                    user: pairing.user.user_id,
-                    named: false,
-                    pairing: id.to_owned(),
-                    device: pairing.device_id,
-                }),
-                "deactivated" => Err(ApiError::DEACTIVATED),
-                _ => Err(ApiError::NOT_AUTHORIZED),
-            };
-        }
-        let name = call.params.require(&["user_name"])?;
-        let user = self.user_named(&call.requester_id, name).await?;
-        audit.user = Some(user.name().to_owned());
-        if !user.user_enabled {
-            return Err(ApiError::USER_DISABLED);
-        }
-        let rows = query("SELECT id, device_id, state FROM pairings WHERE user_id = $1 ORDER BY created DESC, id")
-            .bind(&user.user_id)
-            .rows(&self.database)
-            .await?;
-        let (mut enabled, mut deactivated) = (None, false);
-        for row in &rows {
-            match row.get::<String>("state")?.as_str() {
-                "enabled" if enabled.is_none() => enabled = Some((row.get("id")?, row.get("device_id")?)),
-                "deactivated" => deactivated = true,
-                _ => {}
-            }
-        }
-        match enabled {
-            Some((pairing, device)) => Ok(PairedUser { user: user.user_id, named: true, pairing, device }),
-            None if deactivated => Err(ApiError::DEACTIVATED),
-            None => Err(ApiError::NO_USER.with_reason("not_enrolled")),
-        }
-    }
+/// The parameters of a request, without the user and the OTP.
+struct Details<'a> {
+    terminal_id: Option<&'a str>,
+    terminal_name: Option<&'a str>,
+    discriminator: Option<&'a str>,
+    action: &'a str,
+    automation_allowed: bool,
+    challenge_required: bool,
+    number_matching: bool,
 }
 
-/// The user and the pairing of a request.
-struct PairedUser {
-    user: String,
-    /// Whether the call names the user, instead of the id of a pairing.
-    named: bool,
-    /// The newest enabled one, if the call names the user.
-    pairing: String,
-    device: Option<String>,
+impl<'a> Details<'a> {
+    fn read(params: &'a Params) -> Result<Self, ApiError> {
+        let action = params.get_even_empty(&["action_name", "action"])?;
+        Ok(Self {
+            terminal_id: params.get_not_empty(&["terminal_id"])?,
+            terminal_name: params.get(&["terminal_name"])?,
+            discriminator: params.get(DISCRIMINATOR)?,
+            action: action.filter(|action| !action.is_empty()).unwrap_or("log in"),
+            // An action that the site did not name must not be answered by a rule for the default action.
+            automation_allowed: params.narrowing_flag(&["automation_allowed"], false)? && action != Some(""),
+            challenge_required: params.narrowing_flag(&["challenge_required"], true)?,
+            number_matching: params.narrowing_flag(&["number_matching"], true)?,
+        })
+    }
 }
 
 pub(crate) async fn initiate(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
@@ -81,74 +54,135 @@ pub(crate) async fn initiate(State(server): State<Server>, call: AuthenticatedCa
 }
 
 async fn begin(server: &Server, call: &AuthenticatedCall, audit: &mut Audit) -> Result<Json<Value>, ApiError> {
-    let params = &call.params;
-    let paired = server.paired_user(call, audit).await?;
-    let user = paired.user.as_str();
-    let otp = params.get(&["otp"])?;
-    let named = match params.get(&["terminal_id"])? {
-        None => None,
-        Some(id) => Some(server.terminal_of_user(user, id).await?.ok_or(ApiError::NO_TERMINAL)?),
-    };
-    let (name, discriminator) = named.unwrap_or_default();
-    let name = params.get(&["terminal_name"])?.unwrap_or(&name);
-    let discriminator = params.get(DISCRIMINATOR)?.unwrap_or(&discriminator);
-    let known = discriminator.is_empty() || server.knows_terminal(user, discriminator).await?;
-    // Error 706 makes a site that names its users ask them for the name of a new terminal. An OTP needs no terminal.
-    if !known && paired.named && otp.is_none() && name.is_empty() {
-        return Err(ApiError::NO_TERMINAL);
+    // Parameters that cannot be read are rejected first, whether or not the user exists.
+    let details = Details::read(&call.params)?;
+    let otp = call.params.get_even_empty(&["otp"])?;
+    let subject = server.subject(call, audit).await?;
+    match otp {
+        Some(otp) => server.answer_at_once(&call.requester_id, subject, &details, otp, audit).await,
+        None => server.ask_for_approval(&call.requester_id, subject, &details, audit).await,
     }
-    let action = params.get(&["action_name", "action"])?.unwrap_or("log in");
-    let automation_allowed = params.flag(&["automation_allowed"])?.unwrap_or(true);
-    let challenge_required = params.flag(&["challenge_required"])?.unwrap_or(false);
-    let number_matching = params.flag(&["number_matching"])?.unwrap_or(false);
+}
 
-    if let Some(otp) = otp {
-        // If the call names the user, the OTP may be of any of the user's phones.
-        let pairing = (!paired.named).then_some(paired.pairing.as_str());
-        audit.by = Some("otp");
-        audit.action = Some(action.to_owned());
-        audit.terminal = Some(name.to_owned());
-        let (state, factor, reason) = match server.check_otp(user, pairing, otp, audit).await? {
-            OtpCheck::Right(factor) => ("granted", Some(factor), ""),
-            OtpCheck::Wrong(reason) => ("denied", None, reason),
+impl Server {
+    /// The name and the discriminator of the terminal: those of the call, or else those of the terminal with the id in
+    /// the call.
+    async fn described_terminal(&self, user: &str, details: &Details<'_>) -> Result<(String, String), ApiError> {
+        let known = match details.terminal_id {
+            None => None,
+            Some(id) => Some(self.terminal_of_user(user, id).await?.ok_or(ApiError::NO_TERMINAL)?),
         };
-        let (terminal, name) = server.terminal_of(user, name, discriminator).await?;
+        let (name, discriminator) = known.unwrap_or_default();
+        let name = details.terminal_name.map_or(name, str::to_owned);
+        Ok((name, details.discriminator.map_or(discriminator, str::to_owned)))
+    }
+
+    /// Verifies an OTP. Only a grant is stored: of a denial only the count remains, so that wrong codes create no rows,
+    /// rename no terminal, and use up no approvals of the user.
+    async fn answer_at_once(
+        &self,
+        requester: &str,
+        subject: Subject,
+        details: &Details<'_>,
+        otp: &str,
+        audit: &mut Audit,
+    ) -> Result<Json<Value>, ApiError> {
+        audit.by = Some("otp");
+        audit.action = Some(details.action.to_owned());
+        let (name, discriminator) = self.described_terminal(&subject.key, details).await?;
+        audit.terminal = Some(name.clone());
+        let check = self.check_otp(&subject.key, subject.pairing.as_deref(), otp).await?;
+        // For unknown users, too, so that the response takes as long.
+        let terminal = self.find_terminal(&subject.key, &name, &discriminator).await?;
+        let action = self.find_action(requester, details.action).await?;
+        let enrolled = subject.enrolled?;
+        let (id, now) = (new_id(), self.now_i64()?);
+        let factor = match check {
+            OtpCheck::Right(factor) => factor,
+            OtpCheck::Wrong { message, .. } => {
+                audit.approval = Some(id.clone());
+                audit.terminal = terminal.as_ref().filter(|_| name.is_empty()).map(|known| known.terminal_name.clone());
+                audit.terminal.get_or_insert(name.clone());
+                check.describe_denial(audit);
+                let terminal =
+                    terminal.unwrap_or_else(|| TerminalRow::not_stored(enrolled.user, name, discriminator, now));
+                let denied = DeniedRequest {
+                    id,
+                    terminal,
+                    action_id: action.unwrap_or_else(new_id),
+                    action_name: details.action.to_owned(),
+                    reason: message,
+                    automation_allowed: details.automation_allowed,
+                    challenge_required: details.challenge_required,
+                };
+                return Ok(Json(RequestRow::denied(denied, now).json()));
+            }
+        };
+        let user = enrolled.user.user_id.as_str();
+        if let (Some(id), Some(name)) = (details.terminal_id, details.terminal_name) {
+            self.rename_terminal(user, id, name).await?;
+        }
+        let (terminal, name) = self.terminal_of(user, &name, &discriminator).await?;
         audit.terminal = Some(name);
-        let action = server.action_named(&call.requester_id, action).await?;
         let new = NewRequest {
             user,
-            pairing: Some(&paired.pairing),
+            pairing: enrolled.pairing.as_deref(),
             terminal: &terminal,
-            discriminator,
-            action: &action,
-            state,
+            discriminator: &discriminator,
+            action: &self.action_named(requester, details.action).await?,
+            state: "granted",
             automated: false,
-            totp_valid: factor.is_some(),
-            reason,
-            automation_allowed,
-            challenge_required,
+            totp_valid: true,
+            reason: "",
+            automation_allowed: details.automation_allowed,
+            challenge_required: details.challenge_required,
             number: None,
         };
-        let id = server.insert_request(new).await?;
+        let id = self.insert_request(new).await?;
         audit.approval = Some(id.clone());
-        if let Some(factor) = factor {
-            audit.settle(Outcome::Granted(factor.name()));
-        }
-        return server.request_response(&call.requester_id, &id).await;
+        audit.settle(Outcome::Granted(factor.name()));
+        self.request_response(requester, &id).await
     }
 
-    let push = PushRequest {
-        requester: &call.requester_id,
-        user,
-        pairing: &paired.pairing,
-        device: paired.device.as_deref(),
-        terminal_name: name,
-        discriminator,
-        action,
-        automation_allowed,
-        challenge_required,
-        number_matching,
-    };
-    let id = server.request_approval(&push, audit).await?;
-    server.request_response(&call.requester_id, &id).await
+    /// Creates a request that the user answers on the phone, or with a code.
+    async fn ask_for_approval(
+        &self,
+        requester: &str,
+        subject: Subject,
+        details: &Details<'_>,
+        audit: &mut Audit,
+    ) -> Result<Json<Value>, ApiError> {
+        let enrolled = match subject.enrolled {
+            Ok(enrolled) => enrolled,
+            Err(error) => {
+                // As for a user who exists.
+                self.reject_if_locked(&subject.key).await?;
+                return Err(error);
+            }
+        };
+        let user = enrolled.user.user_id.as_str();
+        let (name, discriminator) = self.described_terminal(user, details).await?;
+        if let (Some(id), Some(name)) = (details.terminal_id, details.terminal_name) {
+            self.rename_terminal(user, id, name).await?;
+        }
+        let is_known = discriminator.is_empty() || self.knows_terminal(user, &discriminator).await?;
+        // Error 706 makes a site that names its users ask them for the name of a new terminal.
+        if !is_known && subject.pairing.is_none() && name.is_empty() {
+            return Err(ApiError::NO_TERMINAL);
+        }
+        let push = PushRequest {
+            requester,
+            user,
+            pairing: enrolled.pairing.as_deref(),
+            device: enrolled.device.as_deref(),
+            terminal_name: &name,
+            discriminator: &discriminator,
+            action: details.action,
+            automation_allowed: details.automation_allowed,
+            challenge_required: details.challenge_required,
+            number_matching: details.number_matching,
+        };
+        let id = self.request_approval(&push, audit).await?;
+        self.request_response(requester, &id).await
+    }
 }

@@ -18,11 +18,16 @@
 //! # }
 //! ```
 //!
+//! The router limits the size and the time of request bodies, and the number of event streams. A program that serves it
+//! must limit connections, the time of request heads, and responses that a client does not read, as the program
+//! `toopher-server` does. Call [`Server::shutdown`] before a graceful shutdown.
+//!
 //! The guarantees of every response:
 //!
 //! - A call is signed (OAuth 1.0a), its timestamp is close to the server's time, and its nonce is new. The response is
 //!   401 otherwise, or 400 when the call cannot be parsed.
-//! - Requesters never see the users, pairings, terminals or requests of another requester: the response is 404.
+//! - Requesters never see the users, pairings, terminals or requests of another requester: the response is that of an
+//!   id that does not exist, 404 or 409.
 //! - One-time passwords are verified by [`TotpVerifier`](tower_toopher::TotpVerifier): each is accepted once, and an
 //!   attempt is counted before it is verified.
 //! - One database statement decides a request, and only if it is still pending: the first decision is final.
@@ -33,44 +38,60 @@
 mod aad;
 mod admin;
 mod api_error;
+mod attempts;
 mod audit;
 mod authenticate;
 mod body;
 mod cleanup;
+mod clock;
+mod clock_check;
 mod crypto;
+mod devices;
 mod error;
 mod failure_store;
 mod failure_store_location;
+mod future_times;
 mod html;
 mod id;
 mod initiate;
+mod listeners;
 mod message;
 mod models;
+mod names;
 mod notify;
 mod otp;
 mod pairing_phrase;
 mod pairings;
 mod params;
 mod phone;
+mod phrases;
 mod public_url;
 mod push_request;
+mod ready;
 mod recovery_codes;
 mod requests;
 mod reset;
 mod state;
+mod subject;
 mod terminals;
+mod test_write;
+mod upgrade;
 mod users;
 mod web;
 
 use axum::Router;
-use axum::middleware::map_request;
+use axum::middleware::{map_request, map_response};
+use axum::response::Response;
 use axum::routing::{get, post};
+use http::{HeaderValue, header};
 
 use self::api_error::ApiError;
 use self::public_url::record_path;
 
 pub use self::admin::{Requester, UserSummary};
+pub use self::devices::{Phone, PhonePairing};
 pub use self::error::ServerError;
+pub use self::future_times::ClockRepair;
 pub use self::message::Message;
 pub use self::state::Server;
 pub use tower_toopher::crypto::SealingKey;
@@ -84,7 +105,7 @@ impl Server {
             .route("/pairings/create", post(pairings::create))
             .route("/pairings/create/qr", post(pairings::create_qr))
             .route("/pairings/create/sms", post(pairings::create_sms))
-            .route("/pairings/upgrade", post(pairings::upgrade))
+            .route("/pairings/upgrade", post(upgrade::upgrade))
             .route("/qr/pairings/{id}", get(pairings::qr))
             .route("/pairings/{id}", get(pairings::status).post(pairings::update))
             .route("/pairings/{id}/generate_reset_link", post(reset::generate_link))
@@ -111,6 +132,18 @@ impl Server {
             .fallback(async || ApiError::NOT_FOUND)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
             .layer(map_request(record_path))
+            .layer(map_response(name_charset))
             .with_state(self.clone())
     }
+}
+
+/// Names the character encoding of JSON. It is always UTF-8 (RFC 8259 section 8.1), but Java 1.x and .NET decode a
+/// response without this parameter as Latin-1.
+async fn name_charset(mut response: Response) -> Response {
+    if let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+        && media_type == "application/json"
+    {
+        *media_type = HeaderValue::from_static("application/json; charset=utf-8");
+    }
+    response
 }

@@ -21,15 +21,12 @@ const QUIET: Duration = Duration::from_secs(10);
 #[cfg(feature = "postgres")]
 const RETRY: Duration = Duration::from_secs(2);
 
-/// In place of a device: notifies all of them.
-pub(crate) const ALL_DEVICES: &str = "";
-
 impl Server {
     /// Notifies a device that its requests or pairings have changed. A notification is a hint: the device reads the
     /// changes from the API, and phones are notified at intervals in any case.
     pub(crate) async fn notify(&self, device: Option<&str>) {
         let Some(device) = device else { return };
-        self.notify_local(device);
+        self.shared.listeners.notify(device);
         #[cfg(feature = "postgres")]
         if self.database.is_shared() {
             let notify = query("SELECT pg_notify($1, $2)").bind(CHANNEL);
@@ -40,9 +37,10 @@ impl Server {
         }
     }
 
-    fn notify_local(&self, device: &str) {
-        // Fails if no phone is connected.
-        let _ = self.shared.events.send(device.into());
+    /// Ends the event streams of phones, present and future ones. Call it before the server stops: a graceful shutdown
+    /// otherwise waits for them. Phones connect again.
+    pub fn shutdown(&self) {
+        self.shared.listeners.stop();
     }
 
     /// Forwards the notifications of other servers on the same PostgreSQL database to the phones that are connected to
@@ -73,12 +71,12 @@ impl Server {
             Ok(Ok(())) => {}
         }
         // Notifications before this are lost.
-        self.notify_local(ALL_DEVICES);
+        self.shared.listeners.notify_all();
         loop {
             match timeout(QUIET, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => match notification.payload().split_once(' ') {
                     Some((instance, _)) if instance == self.shared.instance => {}
-                    Some((_, device)) => self.notify_local(device),
+                    Some((_, device)) => self.shared.listeners.notify(device),
                     None => {}
                 },
                 Ok(Ok(None)) => return sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()),

@@ -3,6 +3,7 @@
 use toopher_sql::query;
 use tower_toopher::store::{Admission, InspectStore};
 use tower_toopher::totp::{Pairing, Secret, Totp};
+use tower_toopher::verify::OtpKind;
 use tower_toopher::{DenyReason, Factor, Otp, UserId, Verdict};
 
 use crate::aad;
@@ -13,34 +14,49 @@ use crate::state::Server;
 /// The result of the verification of an OTP.
 pub(crate) enum OtpCheck {
     Right(Factor),
-    /// With a sentence for the user.
-    Wrong(&'static str),
+    Wrong {
+        /// In audit events.
+        reason: &'static str,
+        /// A sentence for the user.
+        message: &'static str,
+    },
+}
+
+impl OtpCheck {
+    /// Records a denial in `audit`.
+    pub(crate) fn describe_denial(&self, audit: &mut Audit) {
+        if let Self::Wrong { reason, .. } = self {
+            audit.settle(Outcome::Denied(reason));
+        }
+    }
 }
 
 impl Server {
-    /// Verifies an OTP of `user` with one pairing, or with all enabled pairings.
+    /// Verifies an OTP of `user` with one pairing, or with all enabled pairings and the recovery codes, for which the
+    /// user needs no pairing. `user` may also be the key of a user who does not exist: the attempt is counted, and as
+    /// much is computed.
+    ///
+    /// Malformed text is wrong for every user. It is no attempt, and leaves no trace.
     ///
     /// Some clients send the OTP as a number, without leading zeros. They are restored before the OTP is compared or
     /// recorded, so that both spellings are the same code.
     ///
-    /// Records a denial in `audit`. The caller records a grant, after it is in the database.
-    pub(crate) async fn check_otp(
-        &self,
-        user: &str,
-        pairing: Option<&str>,
-        otp: &str,
-        audit: &mut Audit,
-    ) -> Result<OtpCheck, ApiError> {
+    /// The caller records the decision in the audit: a grant after it is in the database.
+    pub(crate) async fn check_otp(&self, user: &str, pairing: Option<&str>, otp: &str) -> Result<OtpCheck, ApiError> {
         let typed = otp.trim();
         let padded =
             if typed.len() < 6 && !typed.is_empty() && typed.bytes().all(|b| b.is_ascii_digit()) { 6 } else { 0 };
         let Ok(otp) = format!("{typed:0>padded$}").parse::<Otp>() else {
-            audit.settle(Outcome::Denied("malformed_otp"));
-            return Ok(OtpCheck::Wrong("This is not a one-time password."));
+            return Ok(OtpCheck::Wrong { reason: "malformed_otp", message: "This is not a one-time password." });
         };
         let pairings = self.enabled_pairings(user, pairing).await?;
         let user = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
-        let reason = match self.verifier.verify_otp(&user, &pairings, &otp).await? {
+        let verdict = if pairing.is_none() && otp.kind() == OtpKind::RecoveryCode {
+            self.verifier.verify_recovery_code(&user, &otp).await?
+        } else {
+            self.verifier.verify_otp(&user, &pairings, &otp).await?
+        };
+        let reason = match verdict {
             Verdict::Granted(factor @ (Factor::Totp | Factor::RecoveryCode)) => return Ok(OtpCheck::Right(factor)),
             Verdict::Denied(DenyReason::Throttled { retry_after }) => return Err(ApiError::throttled(retry_after)),
             Verdict::Denied(DenyReason::LockedOut) => return Err(ApiError::locked_out()),
@@ -48,8 +64,7 @@ impl Server {
             Verdict::Denied(DenyReason::NotEnrolled) => "not_enrolled",
             _ => "wrong_otp",
         };
-        audit.settle(Outcome::Denied(reason));
-        Ok(OtpCheck::Wrong("Invalid OTP"))
+        Ok(OtpCheck::Wrong { reason, message: "Invalid OTP" })
     }
 
     /// Rejects other factors while the user's OTPs are throttled or locked out: otherwise a lock would have no effect.
@@ -79,7 +94,7 @@ impl Server {
                 let id: String = row.get("id")?;
                 let secret = self.pairing_secret(&id, &row.get::<Vec<u8>>("sealed_secret")?)?;
                 // Confirmed: the phone that allowed the pairing has received the secret.
-                Ok(Pairing::confirmed(Totp::new(secret)).device(id))
+                Ok(Pairing::confirmed(Totp::new(secret)))
             })
             .collect()
     }

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use data_encoding::HEXLOWER_PERMISSIVE;
 use http::header;
 use serde_json::Value;
 use toopher_sql::query;
@@ -11,17 +10,18 @@ use tower_toopher::totp::Secret;
 
 use crate::aad;
 use crate::api_error::ApiError;
+use crate::attempts::Limit;
 use crate::audit::{Audit, Outcome};
 use crate::authenticate::AuthenticatedCall;
 use crate::crypto::{digest, token};
 use crate::id::{Id, new_id};
-use crate::message::Message;
-use crate::models::{PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
-use crate::pairing_phrase::normalize;
+use crate::message::{Message, is_phone_number};
+use crate::models::{Device, PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
+use crate::names::visible_name;
 use crate::state::Server;
 
 /// How long the claim of a QR code or a text message can be used, in seconds.
-const CLAIM_LIFETIME: i64 = 600;
+pub(crate) const CLAIM_LIFETIME: i64 = 600;
 
 impl Server {
     pub(crate) async fn pairing(&self, requester: &str, id: &str) -> Result<Option<PairingRow>, ApiError> {
@@ -32,23 +32,16 @@ impl Server {
         Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
-    /// Uses up a phrase, and creates a pairing with the phone that shows it. Returns `None` if no phone shows it.
-    pub(crate) async fn pair_by_phrase(
-        &self,
-        user: &str,
-        phrase: &str,
-        from_page: bool,
-    ) -> Result<Option<String>, ApiError> {
-        let device: Option<String> =
-            query("UPDATE phrases SET expires = $1 WHERE phrase = $2 AND expires > $1 RETURNING device_id")
-                .bind(self.now_i64()?)
-                .bind(normalize(phrase))
-                .scalar(&self.database)
-                .await?;
-        match device {
-            None => Ok(None),
-            Some(device) => self.new_pairing(user, Some(&device), None, from_page).await.map(Some),
+    /// Uses up a phrase, and returns the phone that shows it, if there is one. `limits` are on phrases that no phone
+    /// shows.
+    pub(crate) async fn take_phrase(&self, limits: &[Limit], phrase: &str) -> Result<Option<Device>, ApiError> {
+        // Counted before the phrase is compared, so that concurrent guesses are limited as well.
+        self.count_attempt(limits).await?;
+        let device = self.phrases.take(phrase, self.now_i64()?).await?;
+        if device.is_some() {
+            self.release_attempt(limits).await;
         }
+        Ok(device)
     }
 
     /// Deactivates a pairing, and notifies its device, if it has one.
@@ -61,22 +54,30 @@ impl Server {
         Ok(())
     }
 
-    async fn pairing_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
+    pub(crate) async fn pairing_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
         Ok(Json(self.pairing(requester, id).await?.ok_or(ApiError::NO_PAIRING)?.json()))
     }
 
     /// Creates a pending pairing with this device, or with the device that will send the claim.
-    async fn new_pairing(
+    pub(crate) async fn new_pairing(
         &self,
         user: &str,
-        device: Option<&str>,
+        device: Option<&Device>,
         claim: Option<&str>,
         from_page: bool,
     ) -> Result<String, ApiError> {
+        self.count_attempt(&Limit::on_pairings(user)).await?;
         let (id, now) = (new_id(), self.now_i64()?);
         let secret = Secret::generate().map_err(|error| ApiError::internal(&error))?;
         let sealed_claim =
             claim.map(|claim| self.sealing_key().encrypt(&aad::claim(&id), claim.as_bytes())).transpose()?;
+        let mut transaction = self.begin_for_user(user).await?;
+        if let Some(device) = device
+            && !self.insert_device(device, &mut transaction).await?
+        {
+            transaction.rollback().await?;
+            return Err(ApiError::NO_PHRASE);
+        }
         query(
             "INSERT INTO pairings (id, user_id, device_id, claim_digest, claim_expires, sealed_claim, state,
                 sealed_secret, created, modified, from_page)
@@ -84,16 +85,17 @@ impl Server {
         )
         .bind(&id)
         .bind(user)
-        .bind(device)
+        .bind(device.map(|device| device.id.as_str()))
         .bind(claim.map(digest))
         .bind(claim.map(|_| now.saturating_add(CLAIM_LIFETIME)))
         .bind(sealed_claim)
         .bind(self.sealing_key().encrypt(&aad::pairing_secret(&id), secret.as_bytes())?)
         .bind(now)
         .bind(from_page)
-        .execute(&self.database)
+        .execute(&mut transaction)
         .await?;
-        self.notify(device).await;
+        transaction.commit().await?;
+        self.notify(device.map(|device| device.id.as_str())).await;
         Ok(id)
     }
 }
@@ -102,9 +104,29 @@ impl Server {
 /// the phone.
 pub(crate) async fn create(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
     let phrase = call.params.require(&["pairing_phrase", "pairing_token"])?;
+    // A user is only created with a phrase that a phone shows: the names may be those of clients without an account.
+    let user = server.subject_of_phrase(&call).await?;
+    let limits = Limit::on_phrases(&call.requester_id, &user);
+    let device = server.take_phrase(&limits, phrase).await?.ok_or(ApiError::NO_PHRASE)?;
     let user = server.named_user(&call).await?;
-    let id = server.pair_by_phrase(&user.user_id, phrase, false).await?.ok_or(ApiError::NO_PHRASE)?;
+    let id = server.new_pairing(&user.user_id, Some(&device), None, false).await?;
     server.pairing_response(&call.requester_id, &id).await
+}
+
+impl Server {
+    /// The user whose phrases are counted: the id, or a digest of the name if there is no such user yet.
+    async fn subject_of_phrase(&self, call: &AuthenticatedCall) -> Result<String, ApiError> {
+        if let Some(id) = call.params.get_not_empty(&["user_id"])? {
+            // Also rejects a name that is invalid, before the phrase is used up.
+            call.params.get_not_empty(&["user_name"])?;
+            return Ok(self.user(&call.requester_id, id).await?.ok_or(ApiError::NO_USER)?.user_id);
+        }
+        let name = call.params.require(&["user_name"])?;
+        match self.find_user(&call.requester_id, name).await? {
+            Some(user) => Ok(user.user_id),
+            None => self.key_of_none("user", &call.requester_id, name),
+        }
+    }
 }
 
 /// Pairs with the phone that scans the QR code, which [`qr`] returns.
@@ -117,7 +139,7 @@ pub(crate) async fn create_qr(State(server): State<Server>, call: AuthenticatedC
 /// Pairs with the phone that opens the link in a text message.
 pub(crate) async fn create_sms(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
     let number = call.params.require(&["phone_number"])?.to_owned();
-    if !number.bytes().all(|b| b.is_ascii_digit() || b"+ ()-.".contains(&b)) || number.starts_with('-') {
+    if !is_phone_number(&number) {
         return Err(ApiError::bad_request("A phone number consists of digits, and may begin with +."));
     }
     let name = call.params.require(&["user_name"])?;
@@ -125,43 +147,10 @@ pub(crate) async fn create_sms(State(server): State<Server>, call: Authenticated
     let user = server.user_named(&call.requester_id, name).await?;
     let claim = token()?;
     let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
-    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let name: String = visible_name(name).chars().take(64).collect();
     let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public_url);
     server.send(Message::Sms { number, text }).await?;
     server.pairing_response(&call.requester_id, &id).await
-}
-
-/// Creates a pairing with an authenticator that the user has already, from its secret in hexadecimal digits or base32.
-/// No phone confirms it: the pairing only verifies codes, and the site is responsible for it.
-pub(crate) async fn upgrade(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
-    let text = call.params.require(&["secret"])?;
-    let secret = match HEXLOWER_PERMISSIVE.decode(text.as_bytes()) {
-        Ok(bytes) => Secret::from_bytes(bytes),
-        Err(_) => Secret::from_base32(text),
-    };
-    let secret = secret
-        .map_err(|_| ApiError::bad_request("The secret must be hexadecimal or base32, and have at least 128 bits."))?;
-    let mut audit = call.audit(Audit::for_pairing().decided_by("site"));
-    let paired = async {
-        let user = server.named_user(&call).await?;
-        audit.user = Some(user.name().to_owned());
-        let (id, now) = (new_id(), server.now_i64()?);
-        query(
-            "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
-             VALUES ($1, $2, 'enabled', $3, $4, $4)",
-        )
-        .bind(&id)
-        .bind(&user.user_id)
-        .bind(server.sealing_key().encrypt(&aad::pairing_secret(&id), secret.as_bytes())?)
-        .bind(now)
-        .execute(&server.database)
-        .await?;
-        audit.pairing = Some(id.clone());
-        audit.settle(Outcome::Paired);
-        server.pairing_response(&call.requester_id, &id).await
-    };
-    let paired = paired.await;
-    audit.close(paired)
 }
 
 /// The QR code of a pairing: the URL of the phone's page with the claim in its fragment, which is in no server log.

@@ -3,16 +3,11 @@
 use std::fmt;
 
 use axum::extract::Request;
-use http::Uri;
 use http::request::Parts;
-use toopher_oauth1::BaseUri;
+use toopher_oauth1::{BaseUri, ServiceUrl};
 
-/// The URL under which clients reach the server. They sign it.
-pub(crate) struct PublicUrl {
-    scheme: String,
-    authority: String,
-    prefix: String,
-}
+/// The URL under which clients reach the server, without `/v1`. They sign it.
+pub(crate) struct PublicUrl(ServiceUrl);
 
 /// The path of a call within this API, recorded before nested routers strip parts of it.
 #[derive(Clone)]
@@ -25,27 +20,53 @@ pub(crate) async fn record_path(mut request: Request) -> Request {
 }
 
 impl PublicUrl {
-    pub(crate) fn parse(url: &str) -> Option<Self> {
-        let uri: Uri = url.trim_end_matches('/').parse().ok()?;
-        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
-        BaseUri::new(scheme, authority, uri.path()).ok()?;
-        let prefix = if uri.path() == "/" { "" } else { uri.path() };
-        (uri.query().is_none()).then(|| Self {
-            scheme: scheme.into(),
-            authority: authority.into(),
-            prefix: prefix.into(),
-        })
+    /// The error is the reason.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let url: ServiceUrl = text.parse().map_err(|error| format!("the public URL is invalid: {error}"))?;
+        if url.path().rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case("v1")) {
+            return Err("the public URL must not end in /v1, which clients append to it".into());
+        }
+        Ok(Self(url))
+    }
+
+    /// The path that the API is mounted under, without a trailing slash: empty for the root.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path()
     }
 
     /// The URL that the client of this call has signed, or `None` if no client can sign it.
     pub(crate) fn base_uri(&self, parts: &Parts) -> Option<BaseUri> {
         let ApiPath(path) = parts.extensions.get()?;
-        BaseUri::new(&self.scheme, &self.authority, &format!("{}{path}", self.prefix)).ok()
+        self.0.join(path).ok()
     }
 }
 
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_an_invalid_url() {
+        for (text, reason) in [
+            ("https://h/v1", "/v1"),
+            ("https://h/v1/", "/v1"),
+            ("https://h/mfa/V1//", "/v1"),
+            ("https://h?x", "query"),
+            ("https://h/#", "fragment"),
+            ("https://user:secret@h", "password"),
+            ("ftp://h", "http://"),
+        ] {
+            let error = PublicUrl::parse(text).map(drop).unwrap_err();
+            assert!(error.contains(reason) && !error.contains("secret"), "{text}: {error}");
+        }
+        for (text, expected) in [("HTTPS://H:443/Mfa/", "https://h/Mfa"), ("https://h/v1x", "https://h/v1x")] {
+            assert_eq!(PublicUrl::parse(text).unwrap().to_string(), expected);
+        }
     }
 }

@@ -71,17 +71,33 @@ impl Server {
         .await?;
         transaction.commit().await?;
         if made == 0 {
-            let wait = Duration::from_secs(REQUEST_LIFETIME);
-            return Err(ApiError::too_many(Some(wait)).with_reason("too_many_requests"));
+            return Err(too_many_requests());
         }
         Ok(id)
+    }
+
+    /// Rejects a pending request over the limits, which [`insert_request`](Self::insert_request) enforces.
+    async fn reject_if_too_many(&self, user: &str) -> Result<(), ApiError> {
+        let now = self.now_i64()?;
+        let within = query(
+            "SELECT 1 AS within WHERE
+                (SELECT count(*) FROM requests WHERE user_id = $1 AND state = 'pending' AND expires > $2) < $3
+                AND (SELECT count(*) FROM requests WHERE user_id = $1 AND created > $4) < $5",
+        );
+        let within = within.bind(user).bind(now).bind(MAX_PENDING).bind(now.saturating_sub(RECENT)).bind(MAX_RECENT);
+        if within.row(&self.database).await?.is_some() { Ok(()) } else { Err(too_many_requests()) }
+    }
+
+    /// The id of the requester's action with this name, if there is one.
+    pub(crate) async fn find_action(&self, requester: &str, name: &str) -> Result<Option<String>, ApiError> {
+        let known = query("SELECT id FROM actions WHERE requester_id = $1 AND name = $2").bind(requester).bind(name);
+        Ok(known.scalar(&self.database).await?)
     }
 
     /// The id of the requester's action with this name, which is created if there is none.
     pub(crate) async fn action_named(&self, requester: &str, name: &str) -> Result<String, ApiError> {
         // The action nearly always exists. All requests share the row, so a write would block the others.
-        let known = query("SELECT id FROM actions WHERE requester_id = $1 AND name = $2").bind(requester).bind(name);
-        if let Some(id) = known.scalar(&self.database).await? {
+        if let Some(id) = self.find_action(requester, name).await? {
             return Ok(id);
         }
         let id = query(
@@ -107,7 +123,8 @@ impl Server {
 pub(crate) struct PushRequest<'a> {
     pub(crate) requester: &'a str,
     pub(crate) user: &'a str,
-    pub(crate) pairing: &'a str,
+    /// `None` for a user without one, who can answer with a recovery code.
+    pub(crate) pairing: Option<&'a str>,
     pub(crate) device: Option<&'a str>,
     pub(crate) terminal_name: &'a str,
     pub(crate) discriminator: &'a str,
@@ -123,14 +140,22 @@ impl Server {
     pub(crate) async fn request_approval(&self, push: &PushRequest<'_>, audit: &mut Audit) -> Result<String, ApiError> {
         audit.action = Some(push.action.to_owned());
         audit.terminal = Some(push.terminal_name.to_owned());
-        audit.pairing = Some(push.pairing.to_owned());
+        audit.pairing = push.pairing.map(str::to_owned);
         self.reject_if_locked(push.user).await?;
+        let known_terminal = self.find_terminal(push.user, push.terminal_name, push.discriminator).await?;
+        if known_terminal.is_none() || self.find_action(push.requester, push.action).await?.is_none() {
+            // No rule answers the request. A request over the limits must not store a terminal or an action.
+            self.reject_if_too_many(push.user).await?;
+        }
         let (terminal, name) = self.terminal_of(push.user, push.terminal_name, push.discriminator).await?;
         audit.terminal = Some(name);
         let action = self.action_named(push.requester, push.action).await?;
+        // Several names in Latin-1 become the same text with a replacement character. A rule for one would apply to
+        // all.
+        let is_exact = !push.action.contains(char::REPLACEMENT_CHARACTER);
         let mut new = NewRequest {
             user: push.user,
-            pairing: Some(push.pairing),
+            pairing: push.pairing,
             terminal: &terminal,
             discriminator: push.discriminator,
             action: &action,
@@ -138,13 +163,14 @@ impl Server {
             automated: false,
             totp_valid: false,
             reason: "",
-            automation_allowed: push.automation_allowed,
+            automation_allowed: push.automation_allowed && is_exact,
             challenge_required: push.challenge_required,
             number: None,
         };
-        if push.automation_allowed
+        if new.automation_allowed
             && !push.challenge_required
-            && let Some(allow) = self.automation(push.pairing, &terminal, &action).await?
+            && let Some(pairing) = push.pairing
+            && let Some(allow) = self.automation(pairing, &terminal, &action).await?
         {
             (new.state, new.automated) = (if allow { "granted" } else { "denied" }, true);
             let id = self.insert_request(new).await?;
@@ -160,6 +186,10 @@ impl Server {
         self.notify(push.device).await;
         Ok(id)
     }
+}
+
+fn too_many_requests() -> ApiError {
+    ApiError::too_many(Some(Duration::from_secs(REQUEST_LIFETIME))).with_reason("too_many_requests")
 }
 
 /// A random number of two digits: 10 to 99, uniformly distributed.

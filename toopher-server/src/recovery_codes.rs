@@ -15,11 +15,15 @@ impl Pairings for RecoveryCodes {
     }
 
     async fn redeem_recovery_code(&self, user: &UserId, code: &RecoveryCodeDigest) -> Result<bool, sqlx::Error> {
-        let deleted = query("DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2")
-            .bind(user.as_str())
-            .bind(&code.as_bytes()[..])
-            .execute(&self.0)
-            .await?;
+        // A disabled user has no factor.
+        let deleted = query(
+            "DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2
+                AND EXISTS (SELECT 1 FROM users u WHERE u.id = recovery_codes.user_id AND u.enabled)",
+        )
+        .bind(user.as_str())
+        .bind(&code.as_bytes()[..])
+        .execute(&self.0)
+        .await?;
         Ok(deleted > 0)
     }
 }

@@ -25,7 +25,19 @@ impl Server {
     }
 
     pub(crate) async fn request_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
-        Ok(Json(self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?.json()))
+        let request = self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?;
+        self.reject_if_revoked(&request).await?;
+        Ok(Json(request.json()))
+    }
+
+    /// Rejects every use of a grant that is not valid now, although the request was granted: the user is disabled, the
+    /// pairing has ended, or an approval would be a way around the lock after wrong codes. The grant of an approval is
+    /// valid again when the lock ends. A code was verified by the same count, so its grant stays valid during a lock.
+    pub(crate) async fn reject_if_revoked(&self, request: &RequestRow) -> Result<(), ApiError> {
+        if let Some(error) = request.revocation() {
+            return Err(error);
+        }
+        if request.is_approved() { self.reject_if_locked(request.terminal.user_id()).await } else { Ok(()) }
     }
 
     /// Decides a pending request, in one statement: the first decision is final. Returns whether this was the first.
@@ -39,9 +51,10 @@ impl Server {
         let now = self.now_i64()?;
         let decided = query(
             "UPDATE requests SET state = $1, totp_valid = $2, reason = $3, modified = $4
-             WHERE id = $5 AND state = 'pending' AND expires > $4 AND ($1 <> 'granted' OR pairing_id IN
-                (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
-                 WHERE p.state = 'enabled' AND u.enabled))",
+             WHERE id = $5 AND state = 'pending' AND expires > $4 AND ($1 <> 'granted' OR (
+                EXISTS (SELECT 1 FROM users u WHERE u.id = requests.user_id AND u.enabled)
+                AND (pairing_id IS NULL OR EXISTS
+                    (SELECT 1 FROM pairings p WHERE p.id = requests.pairing_id AND p.state = 'enabled'))))",
         );
         let decided = decided.bind(state).bind(totp_valid).bind(reason).bind(now).bind(id);
         Ok(decided.execute(&self.database).await? > 0)
@@ -56,7 +69,8 @@ impl Server {
         audit: &mut Audit,
     ) -> Result<OtpCheck, ApiError> {
         let pairing = request.request_pairing_id.as_deref();
-        let check = self.check_otp(request.terminal.user_id(), pairing, otp, audit).await?;
+        let check = self.check_otp(request.terminal.user_id(), pairing, otp).await?;
+        check.describe_denial(audit);
         if let OtpCheck::Right(factor) = check {
             let first = self.decide(&request.request_id, "granted", true, "").await?;
             audit.settle(if first { Outcome::Granted(factor.name()) } else { Outcome::Denied("not_pending") });
@@ -83,17 +97,22 @@ pub(crate) async fn otp_auth(
     let answer = async {
         let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
         request.describe(&mut audit);
-        let otp = call.params.require(&["otp"])?;
+        let otp = call.params.get_even_empty(&["otp"])?;
+        let otp = otp.ok_or(ApiError::bad_request("A required parameter is missing."))?;
         // A decided request stays decided, and no code is used up for it.
         if request.request_state != "pending" {
             audit.settle(None);
+            server.reject_if_revoked(&request).await?;
             return Ok(Json(request.json()));
         }
         let check = server.answer_by_otp(&request, otp, &mut audit).await?;
-        let mut answer = server.request_response(&call.requester_id, &id).await?;
-        if let OtpCheck::Wrong(reason) = check {
-            answer["reason"] = reason.into();
+        if let OtpCheck::Wrong { message, .. } = check {
+            // As it was before the check: another call may have answered it since, with another code.
+            let mut answer = Json(request.json());
+            answer["reason"] = message.into();
+            return Ok(answer);
         }
+        let answer = server.request_response(&call.requester_id, &id).await?;
         Ok(answer)
     };
     let answer = answer.await;

@@ -10,23 +10,22 @@ use subtle::ConstantTimeEq;
 use toopher_sql::query;
 
 use crate::api_error::ApiError;
-use crate::audit::{Audit, Outcome};
+use crate::attempts::Limit;
+use crate::audit::{Audit, AuditError, Outcome};
 use crate::authenticate::AuthenticatedCall;
 use crate::body::read_body;
 use crate::crypto::{digest, keyed_digest, token};
 use crate::html::escape_html;
 use crate::id::Id;
-use crate::message::Message;
+use crate::message::{Message, is_mail_address};
 use crate::pairing_phrase::normalize;
 use crate::params::Params;
 use crate::state::Server;
 
 /// How long a link is valid, in seconds.
-const LINK_LIFETIME: i64 = 24 * 60 * 60;
+pub(crate) const LINK_LIFETIME: i64 = 24 * 60 * 60;
 /// The maximum number of answers to the security question.
 const MAX_TRIES: i64 = 5;
-/// The maximum size of a form in bytes.
-const MAX_FORM: usize = 4096;
 
 impl Server {
     /// Creates a link, which replaces the previous one. Its token authorizes the page, which is not signed.
@@ -68,7 +67,7 @@ impl Server {
     /// The digest of an answer, regardless of case and spaces. It is keyed, since an attacker could guess an answer
     /// from a plain digest.
     fn answer_digest(&self, pairing: &str, answer: &str) -> Result<Vec<u8>, ApiError> {
-        keyed_digest(self.sealing_key(), &format!("answer for pairing {pairing}: {}", normalize(answer)))
+        keyed_digest(&self.shared.digest_key, &format!("answer for pairing {pairing}: {}", normalize(answer)))
     }
 }
 
@@ -86,10 +85,7 @@ pub(crate) async fn send_link(
     call: AuthenticatedCall,
 ) -> Result<Json<Value>, ApiError> {
     let address = call.params.require(&["reset_email"])?.to_owned();
-    if address.matches('@').count() != 1
-        || address.starts_with(['-', '@'])
-        || address.chars().any(|c| c.is_control() || c.is_whitespace())
-    {
+    if !is_mail_address(&address) {
         return Err(ApiError::bad_request("This is not a mail address."));
     }
     server.require_messenger()?;
@@ -101,7 +97,7 @@ pub(crate) async fn send_link(
 
 /// Shows the form. It changes nothing, since mail scanners also load links.
 pub(crate) async fn page(State(server): State<Server>, Id(id): Id, uri: http::Uri) -> Result<Response, ApiError> {
-    let params = Params::read(uri.query().unwrap_or_default(), b"");
+    let params = Params::read(uri.query().unwrap_or_default().as_bytes());
     let token = params.get(&["reset_authorization"])?.unwrap_or_default();
     let Some(question) = server.reset_question(&id, token).await? else {
         return Ok(html(StatusCode::NOT_FOUND, GONE));
@@ -114,9 +110,9 @@ pub(crate) async fn submit(
     Id(id): Id,
     request: axum::extract::Request,
 ) -> Result<Response, ApiError> {
-    let body = read_body(request.into_body(), MAX_FORM).await?;
+    let body = read_body(request.into_body()).await?;
     let mut audit = Audit::for_pairing().decided_by("reset_link");
-    let page = server.follow_reset_link(&id, &Params::read("", &body), &mut audit).await;
+    let page = server.follow_reset_link(&id, &Params::read(&body), &mut audit).await;
     audit.close(page)
 }
 
@@ -140,6 +136,16 @@ impl Server {
         .await?;
         let Some(counted) = counted else { return gone(audit) };
         if let Some(expected) = counted {
+            let limits = Limit::on_answers(id);
+            if let Err(error) = self.count_attempt(&limits).await {
+                let too_many = "Too many answers were wrong. Try again tomorrow, or ask the site.";
+                audit.settle(error.outcome());
+                return if error.status() == StatusCode::TOO_MANY_REQUESTS {
+                    Ok(html(StatusCode::TOO_MANY_REQUESTS, &form(token, question.as_deref(), too_many)))
+                } else {
+                    Err(error)
+                };
+            }
             let given = self.answer_digest(id, params.get(&["answer"])?.unwrap_or_default())?;
             if !bool::from(given.ct_eq(&expected)) {
                 audit.settle(Outcome::Denied("wrong_answer"));

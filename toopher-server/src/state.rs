@@ -5,29 +5,30 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast};
 use toopher_sql::{Database, Transaction, query};
 use tower_toopher::crypto::SealingKey;
 use tower_toopher::store::{DynStore, Throttle};
-use tower_toopher::time::{Clock, UnixTime};
+use tower_toopher::time::Clock;
 use tower_toopher::totp::Window;
 use tower_toopher::{BoxError, TotpVerifier};
 use zeroize::Zeroizing;
 
 use crate::aad;
 use crate::api_error::ApiError;
+use crate::clock_check::ClockCheck;
 use crate::error::ServerError;
 use crate::failure_store::FailureStore;
 #[cfg(feature = "postgres")]
 use crate::id::new_id;
+use crate::listeners::Listeners;
 use crate::message::{Message, Messenger};
+use crate::phrases::Phrases;
 use crate::public_url::PublicUrl;
 use crate::recovery_codes::RecoveryCodes;
+use crate::test_write::TestWrite;
 
-/// How many events a connected phone can miss before it is notified once for all of them.
-const EVENTS: usize = 256;
-/// The maximum number of phones that are connected for events at once.
-const MAX_LISTENERS: usize = 10_000;
+/// The default maximum number of phones that are connected for events at once.
+const MAX_EVENT_STREAMS: usize = 5_000;
 
 /// The server: its database, its keys and its public URL. Clones share them.
 #[derive(Clone)]
@@ -36,22 +37,27 @@ pub struct Server {
     pub(crate) shared: Arc<Shared>,
     pub(crate) failure_store: FailureStore,
     pub(crate) verifier: TotpVerifier<RecoveryCodes, DynStore>,
-    clock: Clock,
-    clock_skew: Duration,
+    pub(crate) clock: Clock,
+    /// `None` if the clock is not compared with others.
+    pub(crate) clock_check: Option<ClockCheck>,
+    pub(crate) clock_skew: Duration,
     messenger: Option<Arc<Messenger>>,
     pub(crate) throttle: Throttle,
+    pub(crate) phrases: Phrases,
 }
 
 pub(crate) struct Shared {
+    /// Encrypts secrets in the database.
     sealing_key: SealingKey,
+    /// The key of digests in the database, for an HMAC.
+    pub(crate) digest_key: SealingKey,
     pub(crate) public_url: PublicUrl,
-    /// The id of each device for which something has changed.
-    pub(crate) events: broadcast::Sender<Arc<str>>,
     /// Distinguishes this server from others on the same database.
     #[cfg(feature = "postgres")]
     pub(crate) instance: String,
-    /// A permit for each further phone that may connect for events.
-    pub(crate) listeners: Arc<Semaphore>,
+    pub(crate) test_write: TestWrite,
+    /// The phones that are connected for events.
+    pub(crate) listeners: Listeners,
 }
 
 impl Server {
@@ -63,10 +69,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When `public_url` is not an `http` or `https` URL, the database cannot be opened, or its secrets are encrypted
-    /// with another key.
+    /// When `public_url` is not an `http` or `https` URL, ends in `/v1`, or has a user, a query, a fragment or a path
+    /// that can be read in two ways; when the database cannot be opened; or when its secrets are encrypted with another
+    /// key.
     pub async fn open(path: impl AsRef<Path>, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
-        Self::verify_key(Database::open(path.as_ref()).await?, key, public_url).await
+        Self::verify_key(Database::open(path.as_ref()).await?, &key, public_url).await
     }
 
     /// Opens a PostgreSQL database, which several servers share: with the same key, the same public URL, and
@@ -74,15 +81,15 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When `public_url` is not an `http` or `https` URL; when the database cannot be reached, is a standby, or has
-    /// tables of a newer version; or when its secrets are encrypted with another key.
+    /// When `public_url` is invalid, as for [`open`](Self::open); when the database cannot be reached, is a standby, or
+    /// has tables of a newer version; or when its secrets are encrypted with another key.
     #[cfg(feature = "postgres")]
     pub async fn open_postgres(
         database: &tower_toopher::store::PgDatabase,
         key: SealingKey,
         public_url: &str,
     ) -> Result<Self, ServerError> {
-        Self::verify_key(Database::connect(database).await?, key, public_url).await
+        Self::verify_key(Database::connect(database).await?, &key, public_url).await
     }
 
     /// A server with a database in memory and a random key. Both end with the process.
@@ -91,13 +98,13 @@ impl Server {
     ///
     /// As [`open`](Self::open).
     pub async fn in_memory(public_url: &str) -> Result<Self, ServerError> {
-        Self::new(Database::in_memory().await?, SealingKey::generate()?, public_url)
+        Self::new(Database::in_memory().await?, &SealingKey::generate()?, public_url).await
     }
 
     /// Decrypts one secret of the database. With another key every call would fail, and the other servers could not
     /// decrypt what this one encrypts.
-    async fn verify_key(database: Database, key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
-        let server = Self::new(database, key, public_url)?;
+    async fn verify_key(database: Database, key: &SealingKey, public_url: &str) -> Result<Self, ServerError> {
+        let server = Self::new(database, key, public_url).await?;
         if let Some(row) = query("SELECT id, sealed_secret FROM requesters LIMIT 1").row(&server.database).await? {
             let (id, sealed): (String, Vec<u8>) = (row.get("id")?, row.get("sealed_secret")?);
             let decrypted = server.sealing_key().decrypt(&aad::consumer_secret(&id), &sealed);
@@ -106,51 +113,37 @@ impl Server {
         Ok(server)
     }
 
-    fn new(database: Database, sealing_key: SealingKey, public_url: &str) -> Result<Self, ServerError> {
-        let public_url = PublicUrl::parse(public_url).ok_or("the public URL is not an http or https URL")?;
+    async fn new(database: Database, key: &SealingKey, public_url: &str) -> Result<Self, ServerError> {
+        let public_url = PublicUrl::parse(public_url).map_err(BoxError::from)?;
         let failure_store = FailureStore::in_database(database.clone());
+        let phrases = Phrases::new(&database).await?;
         // The vendor's servers accepted two steps before and after the current one, which the clocks of old phones
         // need.
         let verifier = TotpVerifier::new(RecoveryCodes(database.clone()))?
             .store((*failure_store).clone())
             .window(Window::new(2, 2)?);
         let shared = Arc::new(Shared {
-            sealing_key,
+            sealing_key: key.derive("toopher-server secrets"),
+            digest_key: key.derive("toopher-server digests"),
             public_url,
-            events: broadcast::Sender::new(EVENTS),
             #[cfg(feature = "postgres")]
             instance: new_id(),
-            listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            test_write: TestWrite::default(),
+            listeners: Listeners::new(MAX_EVENT_STREAMS),
         });
-        Ok(Self {
+        let server = Self {
             database,
             shared,
             failure_store,
             verifier,
             clock: Clock::system(),
+            clock_check: None,
             clock_skew: Duration::from_secs(300),
             messenger: None,
             throttle: Throttle::default(),
-        })
-    }
-
-    /// Sets the clock. Default: the clock of the operating system.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        let clock = clock.into();
-        self.verifier = self.verifier.clock(clock.clone());
-        self.clock = clock;
-        self
-    }
-
-    /// Sets the maximum difference between the timestamp of a call and the server's time. Default: 300 seconds.
-    ///
-    /// Nonces are stored for twice this time, so a larger skew needs more space. A call whose nonce was deleted under a
-    /// smaller skew stays rejected.
-    #[must_use]
-    pub fn clock_skew(mut self, skew: Duration) -> Self {
-        self.clock_skew = skew;
-        self
+            phrases,
+        };
+        server.compare_clock(true)
     }
 
     /// Sets how failed one-time passwords slow a user down. Default: [`Throttle::default`].
@@ -158,6 +151,16 @@ impl Server {
     pub fn throttle(mut self, throttle: Throttle) -> Self {
         self.verifier = self.verifier.throttle(throttle);
         self.throttle = throttle;
+        self
+    }
+
+    /// Sets the maximum number of event streams, over all phones. Default: 5,000.
+    ///
+    /// Each is an open connection, so this is best below the number of connections that the program can hold. A phone
+    /// has at most four, and phones without a pairing have at most a quarter of all.
+    #[must_use]
+    pub fn max_event_streams(self, max: usize) -> Self {
+        self.shared.listeners.set_max(max);
         self
     }
 
@@ -171,6 +174,19 @@ impl Server {
     {
         self.messenger = Some(Arc::new(move |message| Box::pin(send(message))));
         self
+    }
+
+    /// The URL that clients sign, without `/v1`, in the spelling that the server uses.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        self.shared.public_url.to_string()
+    }
+
+    /// The path of the public URL, under which the router is reached: empty, or with a slash at the start and none at
+    /// the end.
+    #[must_use]
+    pub fn public_path(&self) -> &str {
+        self.shared.public_url.path()
     }
 
     pub(crate) fn sealing_key(&self) -> &SealingKey {
@@ -199,24 +215,6 @@ impl Server {
     /// Begins a transaction. Those of the same user are serialized.
     pub(crate) async fn begin_for_user(&self, id: &str) -> Result<Transaction, sqlx::Error> {
         self.database.begin(&format!("user {id}")).await
-    }
-
-    pub(crate) fn now(&self) -> Result<UnixTime, ApiError> {
-        self.clock.now().map_err(|error| ApiError::internal(&error))
-    }
-
-    /// The time as it is in the database, in seconds.
-    pub(crate) fn now_i64(&self) -> Result<i64, ApiError> {
-        i64::try_from(self.now()?.as_secs()).map_err(|error| ApiError::internal(&error))
-    }
-
-    /// The same for administrative operations, whose error is not a response.
-    pub(crate) fn admin_now(&self) -> Result<i64, ServerError> {
-        Ok(i64::try_from(self.clock.now()?.as_secs()).unwrap_or(i64::MAX))
-    }
-
-    pub(crate) fn clock_skew_secs(&self) -> u64 {
-        self.clock_skew.as_secs()
     }
 
     /// Rejects a call that needs a messenger if there is none.

@@ -48,10 +48,37 @@ impl Server {
         id.bind(self.now_i64()?).one(&self.database).await?.ok_or(ApiError::NO_TERMINAL)
     }
 
+    /// The terminal that [`terminal_of`](Self::terminal_of) returns, if there is one.
+    pub(crate) async fn find_terminal(
+        &self,
+        user: &str,
+        name: &str,
+        discriminator: &str,
+    ) -> Result<Option<TerminalRow>, ApiError> {
+        let text = format!(
+            "SELECT {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM terminals t JOIN users u ON u.id = t.user_id
+             WHERE t.user_id = $1 AND t.discriminator = $2 AND (t.discriminator <> '' OR t.name = $3)"
+        );
+        Ok(query(text).bind(user).bind(discriminator).bind(name).one(&self.database).await?)
+    }
+
     /// The name and the discriminator of the user's terminal with this id.
     pub(crate) async fn terminal_of_user(&self, user: &str, id: &str) -> Result<Option<(String, String)>, ApiError> {
         let terminal = query("SELECT name, discriminator FROM terminals WHERE user_id = $1 AND id = $2");
         Ok(terminal.bind(user).bind(id).one(&self.database).await?)
+    }
+
+    /// Gives the user's terminal with this id another name.
+    pub(crate) async fn rename_terminal(&self, user: &str, id: &str, name: &str) -> Result<(), ApiError> {
+        let renamed =
+            query("UPDATE terminals SET name = $1, modified = $2 WHERE user_id = $3 AND id = $4 AND name <> $1");
+        match renamed.bind(name).bind(self.now_i64()?).bind(user).bind(id).execute(&self.database).await {
+            // Terminals without a discriminator are distinguished by their names.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Err(ApiError::bad_request("Another terminal of this user has this name."))
+            }
+            renamed => Ok(renamed.map(drop)?),
+        }
     }
 
     pub(crate) async fn knows_terminal(&self, user: &str, discriminator: &str) -> Result<bool, ApiError> {

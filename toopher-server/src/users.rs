@@ -23,10 +23,16 @@ impl Server {
         Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
-    /// The user with this name, who is created if there is none: sites name their users without registering them.
-    pub(crate) async fn user_named(&self, requester: &str, name: &str) -> Result<User, ApiError> {
+    /// The user with this name, if there is one.
+    pub(crate) async fn find_user(&self, requester: &str, name: &str) -> Result<Option<User>, ApiError> {
         let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.name = $2");
-        if let Some(user) = query(text).bind(requester).bind(name).one(&self.database).await? {
+        Ok(query(text).bind(requester).bind(name).one(&self.database).await?)
+    }
+
+    /// The user with this name, who is created if there is none: sites name their users without registering them. Only
+    /// a call that stores something about the user may create one. Others would store names that an attacker invents.
+    pub(crate) async fn user_named(&self, requester: &str, name: &str) -> Result<User, ApiError> {
+        if let Some(user) = self.find_user(requester, name).await? {
             return Ok(user);
         }
         // On conflict, a concurrent call has created the same user.
@@ -47,10 +53,10 @@ impl Server {
     /// The user that a call names by `user_id` or by `user_name`. If the call has both, the user with the id is
     /// renamed.
     pub(crate) async fn named_user(&self, call: &AuthenticatedCall) -> Result<User, ApiError> {
-        let Some(id) = call.params.get(&["user_id"])? else {
+        let Some(id) = call.params.get_not_empty(&["user_id"])? else {
             return self.user_named(&call.requester_id, call.params.require(&["user_name"])?).await;
         };
-        if let Some(name) = call.params.get(&["user_name"])? {
+        if let Some(name) = call.params.get_not_empty(&["user_name"])? {
             let renamed = query("UPDATE users SET name = $1, modified = $2 WHERE requester_id = $3 AND id = $4");
             let renamed = renamed.bind(name).bind(self.now_i64()?).bind(&call.requester_id).bind(id);
             match renamed.execute(&self.database).await {
@@ -99,7 +105,7 @@ pub(crate) async fn create(State(server): State<Server>, call: AuthenticatedCall
 }
 
 pub(crate) async fn find(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
-    let name = call.params.get(NAME)?;
+    let name = call.params.get_not_empty(NAME)?;
     let text = format!(
         "SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND ($2 IS NULL OR u.name = $2)
          ORDER BY u.name LIMIT 1000"
@@ -170,7 +176,7 @@ pub(crate) async fn activate_next_otp_list(
     call: AuthenticatedCall,
 ) -> Result<Json<Value>, ApiError> {
     let name = call.params.require(&["user_name"])?;
-    let create = call.params.flag(&["create_user_if_needed"])?.unwrap_or(false);
+    let create = call.params.flag_or_if_empty(&["create_user_if_needed"], Some(false))?.unwrap_or(false);
     let mut audit = call.audit(Audit::for_user().decided_by("site"));
     let codes = server.new_recovery_codes(&call, name, create, &mut audit).await;
     audit.close(codes)

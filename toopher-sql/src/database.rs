@@ -22,7 +22,11 @@ pub(crate) enum DatabaseKind {
 }
 
 impl Database {
-    /// Opens a SQLite file, and creates it if there is none. A commit is on the disk when it returns.
+    /// Opens a SQLite file, and creates it if there is none, with permissions for its owner only (0600). A commit is on
+    /// the disk when it returns.
+    ///
+    /// If the file, its log (`-wal`) or its index (`-shm`) is removed, renamed or replaced while the database is open,
+    /// all operations fail until the original file is back: what they committed would be lost.
     ///
     /// # Errors
     ///

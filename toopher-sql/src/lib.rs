@@ -11,15 +11,16 @@
 //! use toopher_sql::{Database, OpaqueText, query};
 //!
 //! let database = Database::in_memory().await?;
-//! let mut transaction = database.begin("failures of alice").await?;
-//! query("INSERT INTO failures (user_name, count, locked_out, last, until) VALUES ($1, $2, FALSE, 0, 0)")
+//! let mut transaction = database.begin("steps of alice").await?;
+//! query("INSERT INTO used_steps (user_name, device, step, keep_until) VALUES ($1, $2, $3, 0)")
 //!     .bind(OpaqueText("alice"))
+//!     .bind(OpaqueText("a phone"))
 //!     .bind(3)
 //!     .execute(&mut transaction)
 //!     .await?;
 //! transaction.commit().await?;
-//! let count: Option<i64> = query("SELECT count FROM failures").scalar(&database).await?;
-//! assert_eq!(count, Some(3));
+//! let step: Option<i64> = query("SELECT step FROM used_steps").scalar(&database).await?;
+//! assert_eq!(step, Some(3));
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "sqlite"))]

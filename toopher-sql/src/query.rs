@@ -54,7 +54,7 @@ impl Query {
         match on.into().0 {
             #[cfg(feature = "sqlite")]
             ExecutorKind::Pool(DatabaseKind::Sqlite(file)) => {
-                Ok(self.sqlite().execute(file.pool()).await?.rows_affected())
+                Ok(self.sqlite().execute(file.pool()?).await?.rows_affected())
             }
             #[cfg(feature = "sqlite")]
             ExecutorKind::Transaction(TransactionKind::Sqlite(transaction)) => {
@@ -80,7 +80,7 @@ impl Query {
         match on.into().0 {
             #[cfg(feature = "sqlite")]
             ExecutorKind::Pool(DatabaseKind::Sqlite(file)) => {
-                self.sqlite().fetch_all(file.pool()).await.map(Row::sqlite)
+                self.sqlite().fetch_all(file.pool()?).await.map(Row::sqlite)
             }
             #[cfg(feature = "sqlite")]
             ExecutorKind::Transaction(TransactionKind::Sqlite(transaction)) => {

@@ -60,7 +60,7 @@ impl Row {
         }
     }
 
-    /// Reads a struct or a pair.
+    /// Reads a struct, or a tuple of at most two columns.
     ///
     /// # Errors
     ///
@@ -100,6 +100,13 @@ pub trait Record: Sized {
     ///
     /// When a column is missing or has another type.
     fn from_row(row: &Row) -> Result<Self, Error>;
+}
+
+/// The first column.
+impl<A: Column> Record for (A,) {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        Ok((row.at(0)?,))
+    }
 }
 
 /// The first two columns.

@@ -65,10 +65,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let app = listen("APP_ADDR", "127.0.0.1:3001").await?;
     println!("The application is http://{}", app.local_addr()?);
-    let app = axum::serve(app, Router::new().fallback(application));
+    let app = axum::serve(app, Router::new().fallback(application)).with_graceful_shutdown(example_shutdown::signal());
     let listener = listen("ADDR", "127.0.0.1:3000").await?;
     println!("Listening on http://{}", listener.local_addr()?);
-    tokio::try_join!(app.into_future(), axum::serve(listener, verify).into_future())?;
+    let verify = axum::serve(listener, verify).with_graceful_shutdown(example_shutdown::signal());
+    tokio::try_join!(app.into_future(), verify.into_future())?;
     Ok(())
 }
 

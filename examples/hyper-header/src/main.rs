@@ -13,23 +13,30 @@
 //! curl -i -H "Toopher-OTP: $(oathtool --totp -b GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ)" http://127.0.0.1:3000/
 //! ```
 //!
-//! `ADDR` sets the address (default `127.0.0.1:3000`).
+//! `ADDR` sets the address (default `127.0.0.1:3000`), `HEAD_SECONDS` the seconds within which a client must send the
+//! head of a request (default 10).
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
 use tower_toopher::totp::{MemoryPairings, Pairing, Secret, Totp};
 use tower_toopher::{SecondFactor, ToopherLayer, TotpVerifier, UserId};
+
+/// How long the example accepts no connection after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,6 +47,8 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let head_seconds = std::env::var("HEAD_SECONDS").unwrap_or_else(|_| "10".into());
+    let head_timeout = Duration::from_secs(head_seconds.parse().map_err(|error| format!("HEAD_SECONDS: {error}"))?);
     let alice = UserId::new("alice")?;
     let users = MemoryPairings::new();
     let secret = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")?;
@@ -51,16 +60,38 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("Listening on http://{}", listener.local_addr()?);
+    let mut server = http1::Builder::new();
+    // hyper closes a connection without a complete request head within this time, also before the first byte and
+    // between two requests. `auto::Builder` of hyper-util has no deadline while it reads the version of HTTP, so silent
+    // clients could use up the files of the process.
+    server.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    let graceful = GracefulShutdown::new();
+    let mut stopped = pin!(example_shutdown::signal());
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // If the process has no free file (EMFILE), it has one after a connection has ended. Without the
+                    // pause, the loop would use a whole core until then.
+                    eprintln!("accept error: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = &mut stopped => break,
+        };
         let service = TowerToHyperService::new(service.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            let server = auto::Builder::new(TokioExecutor::new());
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+            if let Err(error) = connection.await {
                 eprintln!("connection error: {error}");
             }
         });
     }
+    graceful.shutdown().await;
+    Ok(())
 }
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

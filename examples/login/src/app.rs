@@ -17,6 +17,7 @@ use tower_toopher::store::MemoryStore;
 use tower_toopher::verify::ApprovalToken;
 use tower_toopher::{Attempt, BoxError, TotpVerifier, UserId, Verdict};
 
+use super::phrase_limit::PhraseLimit;
 use super::users::Users;
 use super::visit::Visit;
 
@@ -43,6 +44,7 @@ pub(crate) struct App {
     /// Held during an enrollment, so that a user cannot complete two at the same time. With several processes, use a
     /// lock of the database instead.
     pub(crate) enrollment: Arc<Mutex<()>>,
+    pub(crate) phrases: PhraseLimit,
 }
 
 /// The response of the status service for an approval.

@@ -27,7 +27,6 @@ const BEGUN: &str = "authenticator";
 #[derive(Serialize, Deserialize)]
 struct Begun {
     secret: String,
-    device: String,
 }
 
 pub(crate) fn routes() -> Router<App> {
@@ -61,7 +60,7 @@ async fn begin_app(State(app): State<App>, session: Session, visit: Visit) -> Re
         return page;
     }
     let begin = async {
-        let begun = Begun { secret: Secret::generate()?.to_base32().to_string(), device: session::random_token()? };
+        let begun = Begun { secret: Secret::generate()?.to_base32().to_string() };
         session.insert(BEGUN, begun).await?;
         Ok::<_, BoxError>(())
     };
@@ -71,11 +70,11 @@ async fn begin_app(State(app): State<App>, session: Session, visit: Visit) -> Re
     }
 }
 
-/// The enrollment that this session has begun, and the name of its device.
-async fn begun(session: &Session, user: &UserId) -> Result<Option<(Enrollment, String)>, BoxError> {
-    let Some(Begun { secret, device }) = session.get(BEGUN).await? else { return Ok(None) };
+/// The enrollment that this session has begun.
+async fn begun(session: &Session, user: &UserId) -> Result<Option<Enrollment>, BoxError> {
+    let Some(Begun { secret }) = session.get(BEGUN).await? else { return Ok(None) };
     let totp = Totp::new(Secret::from_base32(&secret)?);
-    Ok(Some((Enrollment::with_totp(SITE, user.as_str(), totp)?, device)))
+    Ok(Some(Enrollment::with_totp(SITE, user.as_str(), totp)?))
 }
 
 async fn show_app(State(app): State<App>, session: Session, visit: Visit) -> Response {
@@ -84,7 +83,7 @@ async fn show_app(State(app): State<App>, session: Session, visit: Visit) -> Res
         Err(page) => return page,
     };
     match begun(&session, &user).await {
-        Ok(Some((enrollment, _))) => app_page(&visit, &enrollment, ""),
+        Ok(Some(enrollment)) => app_page(&visit, &enrollment, ""),
         Ok(None) => Redirect::to("/enroll").into_response(),
         Err(error) => session::server_error(&*error),
     }
@@ -129,12 +128,12 @@ async fn confirm_app(State(app): State<App>, session: Session, visit: Visit, For
         Err(page) => return page,
     };
     let confirm = async {
-        let Some((enrollment, device)) = begun(&session, &user).await? else {
+        let Some(enrollment) = begun(&session, &user).await? else {
             return Ok(Redirect::to("/enroll").into_response());
         };
         let wrong = |problem: &str| (StatusCode::FORBIDDEN, app_page(&visit, &enrollment, problem)).into_response();
         let Ok(otp) = form.code.parse::<Otp>() else { return Ok(wrong("This is no code: it has six digits.")) };
-        let pairing = match app.totp.confirm(&user, &enrollment.pairing().device(device), &otp).await? {
+        let pairing = match app.totp.confirm(&user, &enrollment.pairing(), &otp).await? {
             Confirmation::Confirmed(pairing) => pairing,
             Confirmation::Denied(DenyReason::Throttled { retry_after }) => {
                 return Ok(wrong(&pages::too_many_failures(Some(retry_after))));

@@ -31,6 +31,7 @@ mod login;
 mod may_enroll;
 mod pages;
 mod phone;
+mod phrase_limit;
 mod session;
 mod users;
 mod visit;
@@ -77,7 +78,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("Listening on http://{}", listener.local_addr()?);
     println!("Users: {}", users.map(|(name, password)| format!("{name} (password {password})")).join(", "));
-    axum::serve(listener, app).await?;
+    axum::serve(listener, app).with_graceful_shutdown(example_shutdown::signal()).await?;
     Ok(())
 }
 
@@ -114,7 +115,16 @@ fn router(users: Users, api: Option<Api>, time_limit: Duration) -> Result<Router
         .reject_with(move |rejection: &Rejection, request: &Parts| login::rejected(rejection, request, with_phone));
 
     let status_of_app = BoxCloneSyncService::new(status.clone());
-    let app = App { users, totp, verifier, api, status: status_of_app, time_limit, enrollment: Default::default() };
+    let app = App {
+        users,
+        totp,
+        verifier,
+        api,
+        status: status_of_app,
+        time_limit,
+        enrollment: Default::default(),
+        phrases: Default::default(),
+    };
     let sessions = SessionManagerLayer::new(Sessions::default())
         .with_name("session")
         .with_http_only(true)

@@ -93,8 +93,16 @@ async fn begin_pairing(app: &App, session: &Session, visit: &Visit, phrase: Opti
         Err(page) => return page,
     };
     let Some(api) = &app.api else { return pages::not_found().await };
+    let too_many = || {
+        let problem = "Too many attempts. Try again later, or use a QR code.";
+        (StatusCode::TOO_MANY_REQUESTS, phone_forms(visit, problem)).into_response()
+    };
+    if phrase.is_some() && !app.phrases.count(&user) {
+        return too_many();
+    }
     let id = match app.pair(api, &user, phrase).await {
         Ok(pairing) => pairing.id().to_owned(),
+        Err(error) if error.kind() == ClientErrorKind::RateLimited => return too_many(),
         Err(error) if matches!(error.kind(), ClientErrorKind::Api(kind) if kind != ApiErrorKind::Credentials) => {
             let problem = "No phone shows these words at the moment. Let it show new ones, and type those.";
             return (StatusCode::FORBIDDEN, phone_forms(visit, problem)).into_response();

@@ -50,7 +50,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The example starts itself as a replica, with one argument.
     match std::env::args().nth(1) {
         Some(prefix) => replica(&prefix, rounds).await,
-        None => race(rounds).await,
+        None => tokio::select! {
+            result = race(rounds) => result,
+            // The replicas and the Redis server end with this process.
+            () = example_shutdown::signal() => Ok(()),
+        },
     }
 }
 

@@ -57,7 +57,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("Listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app()?).await?;
+    axum::serve(listener, app()?).with_graceful_shutdown(example_shutdown::signal()).await?;
     Ok(())
 }
 

@@ -181,3 +181,23 @@ async fn responses_do_not_show_which_value_is_wrong() {
     }
     assert!(responses[0].0 == 403 && responses.iter().all(|answer| *answer == responses[0]), "{responses:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_of_phrases_are_limited() {
+    let (with, phone) = with_phone().await;
+    let mut bob = Visitor::pending(&with.site, "bob", "builder").await;
+    for attempt in 0..12 {
+        // In sessions of two logins.
+        if attempt == 6 {
+            bob = Visitor::pending(&with.site, "bob", "builder").await;
+        }
+        let form = bob.form(&[("phrase", "odd ember odd ember")]);
+        let expected = if attempt < 10 { 403 } else { 429 };
+        assert_eq!(bob.post("/enroll/phone", &form, &[]).await.status, expected, "{attempt}");
+    }
+    let (_, shown) = phone.post("phrases", serde_json::json!({})).await;
+    let form = bob.form(&[("phrase", shown["phrase"].as_str().unwrap())]);
+    assert_eq!(bob.post("/enroll/phone", &form, &[]).await.status, 429);
+    // A QR code needs no phrase.
+    assert_eq!(bob.post("/enroll/phone/qr", &bob.form(&[]), &[]).await.location, "/enroll/phone/wait");
+}

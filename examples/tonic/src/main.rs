@@ -60,7 +60,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Server::builder()
         .layer(second_factor)
         .add_service(service)
-        .serve_with_incoming(TcpIncoming::from(listener))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), example_shutdown::signal())
         .await?;
     Ok(())
 }

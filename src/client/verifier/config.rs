@@ -48,6 +48,9 @@ impl Config {
             ApiErrorKind::UserOptedOut => Some(self.opted_out),
             ApiErrorKind::UserUnknown => Some(self.unknown_user),
             ApiErrorKind::PairingDeactivated => Some(DenyReason::NotEnrolled),
+            // Not as a user without enrollment, whom a layer may allow: the id may be unknown because the API is the
+            // wrong one, for all users at once.
+            ApiErrorKind::PairingUnknown => Some(DenyReason::UnknownUser),
             // The API sends no push for an unknown terminal. It verifies an OTP from any terminal.
             ApiErrorKind::TerminalUnknown | ApiErrorKind::OtpRequired if !has_otp => Some(DenyReason::OtpRequired),
             _ => None,

@@ -23,6 +23,10 @@ use crate::verify::{Attempt, BoxError, DenyReason, Verdict, VerifierError};
 /// users to the API. The verifier has no state. It sends a push only for an attempt with
 /// [`ApprovalMode::Request`](crate::verify::ApprovalMode::Request), that is, inside [`Approvals`](crate::Approvals).
 ///
+/// From outside, a user without a factor is like a user with a wrong OTP if the API counts the attempts of both, as
+/// `toopher-server` does: the verifier sends the same call, and maps an error that says something about the user (704,
+/// 705, 707, and 601 for a pairing that is unknown or not allowed) to a denial with the response of a wrong OTP.
+///
 /// The source of an error is the client's, if a call failed: see
 /// [`ClientError::find_in`](crate::client::ClientError::find_in).
 #[must_use]
@@ -45,8 +49,11 @@ impl<C> ToopherVerifier<C> {
 }
 
 impl<C, U> ToopherVerifier<C, U> {
-    /// Identifies users to the API by the id of their pairing. Default: by name. The verifier denies a user without a
-    /// pairing with [`DenyReason::NotEnrolled`] and sends no call.
+    /// Identifies users to the API by the id of their pairing. Default: by name.
+    ///
+    /// The verifier denies a user without a pairing with [`DenyReason::NotEnrolled`]. An OTP of such a user is sent all
+    /// the same, for a pairing that does not exist, so that the API counts it: a user without a pairing is then denied
+    /// and throttled like a user with a wrong OTP. Without an OTP the verifier sends no call.
     pub fn with_pairing_ids<P: PairingIds>(self, ids: P) -> ToopherVerifier<C, ByPairingId<P>> {
         ToopherVerifier { client: self.client, users: Arc::new(ByPairingId(ids)), config: self.config }
     }

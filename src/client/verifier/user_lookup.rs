@@ -3,6 +3,9 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
 use super::error::lookup_failed;
 use crate::client::authentication_request::AuthenticationRequest;
 use crate::verify::{BoxError, UserId, VerifierError};
@@ -88,4 +91,15 @@ impl<P: PairingIds> UserLookup for ByPairingId<P> {
         // The API treats an empty id like a missing one.
         Ok(id.filter(|id| !id.is_empty()).map(|id| AuthenticationRequest::from_pairing_id(&id)))
     }
+}
+
+/// The id of no pairing, always the same for a user, so that the API can count the attempts. It has the form of a
+/// random UUID, so a pairing has this id with a probability of 2^-122.
+pub(super) fn decoy_pairing_id(user: &UserId) -> String {
+    const DOMAIN: &[u8] = b"tower-toopher no pairing 1\0";
+    let mut digest: [u8; 32] = Sha256::new().chain_update(DOMAIN).chain_update(user.as_str()).finalize().into();
+    digest[6] = 0x40 | digest[6] & 0x0f;
+    digest[8] = 0x80 | digest[8] & 0x3f;
+    let hex = HEXLOWER.encode(&digest[..16]);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }

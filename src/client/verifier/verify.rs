@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::config::Config;
 use super::error::{call_failed, unexpected_response};
-use super::user_lookup::UserLookup;
+use super::user_lookup::{UserLookup, decoy_pairing_id};
 use crate::client::api_error_kind::ApiErrorKind;
 use crate::client::authentication_request::AuthenticationRequest;
 use crate::client::authentication_status::AuthenticationStatus;
@@ -15,7 +15,8 @@ use crate::client::call::ApiCall;
 use crate::client::error::{ClientError, ClientErrorKind};
 use crate::client::response::ApiResponse;
 use crate::verify::{
-    ApprovalId, ApprovalMode, Attempt, BoxError, DenyReason, Factor, OtpKind, PendingApproval, Verdict, VerifierError,
+    ApprovalId, ApprovalMode, Attempt, BoxError, DenyReason, Factor, Otp, OtpKind, PendingApproval, Verdict,
+    VerifierError,
 };
 
 /// The `reason_code` for "no push, an OTP is required".
@@ -44,10 +45,10 @@ where
     }
 
     async fn verify_otp(&mut self, attempt: &Attempt) -> Result<Verdict, VerifierError> {
-        let Some(request) = self.users.begin_request(attempt.user()).await? else {
-            return Ok(Verdict::Denied(DenyReason::NotEnrolled));
-        };
         let Some(otp) = attempt.otp() else { return Ok(Verdict::Denied(DenyReason::OtpRequired)) };
+        let Some(request) = self.users.begin_request(attempt.user()).await? else {
+            return self.count_unpaired(attempt, otp).await;
+        };
         let call = ApiCall::authenticate(self.describe(attempt, request).otp(otp));
         let status = match self.call(call).await {
             Ok(status) => status,
@@ -68,6 +69,20 @@ where
         }
         // The API decides an OTP immediately, so a pending request was not the request of this call.
         if status.is_denied() { Ok(Verdict::Denied(DenyReason::WrongOtp)) } else { Err(unexpected_response()) }
+    }
+
+    /// Sends the OTP of a user without a pairing for a pairing that does not exist. The API counts the attempt, so such
+    /// a user is denied and throttled like a user with a wrong OTP, after as long a call. No response grants.
+    async fn count_unpaired(&mut self, attempt: &Attempt, otp: &Otp) -> Result<Verdict, VerifierError> {
+        let request = AuthenticationRequest::from_pairing_id(&decoy_pairing_id(attempt.user()));
+        let not_enrolled = Ok(Verdict::Denied(DenyReason::NotEnrolled));
+        match self.call(ApiCall::authenticate(self.describe(attempt, request).otp(otp))).await {
+            Ok(_) => not_enrolled,
+            Err(error) => match api_error(&error) {
+                None | Some(ApiErrorKind::Credentials) => self.deny_or_fail(error, true),
+                Some(_) => not_enrolled,
+            },
+        }
     }
 
     async fn verify_approval(&mut self, attempt: &Attempt) -> Result<Verdict, VerifierError> {

@@ -1,5 +1,6 @@
 use std::future::Future;
 
+use http::HeaderValue;
 use http::request::Parts;
 
 use super::credentials::Credentials;
@@ -53,6 +54,12 @@ pub trait Extract<B> {
 
     /// Reads the credentials. The inner service receives `parts` as this function leaves them.
     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future;
+
+    /// The names of the request headers that contain the OTP, for `Vary`. Default: `*`, so that no cache uses a stored
+    /// response for another request.
+    fn vary(&self) -> HeaderValue {
+        HeaderValue::from_static("*")
+    }
 
     /// Converts the body of a request that is forwarded without verification. It must not read the body.
     fn pass(&self, body: B) -> Self::Body;

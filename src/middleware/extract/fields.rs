@@ -53,6 +53,11 @@ impl FieldNames {
         })
     }
 
+    /// Whether the form contains neither field, nor one that some readers take for it.
+    pub(super) fn are_absent(&self, form: &[u8]) -> bool {
+        matches!(self.find(form), Ok(Fields { otp: None, approval_token: None }))
+    }
+
     /// The form without the credentials: what must be equal when the client repeats the request with either of them.
     pub(super) fn strip_credentials(&self, form: &Bytes, has_credentials: bool) -> Bytes {
         if !has_credentials {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use http_body::Body;
 
 use super::content_type;
@@ -20,9 +21,16 @@ const DEFAULT_LIMIT: usize = 64 * 1024;
 
 /// Reads the OTP from a header or from a field of a form, `otp` by default.
 ///
-/// A body is read only when its media type is `application/x-www-form-urlencoded`, in any spelling. Other bodies are
-/// forwarded unread. At most [`limit`](Self::limit) bytes are read, whatever `Content-Length` says, and the inner
-/// service receives the same bytes, including the OTP field.
+/// A body is read only when its media type is `application/x-www-form-urlencoded`, in any letter case and with any
+/// parameters. Other bodies are forwarded unread. At most [`limit`](Self::limit) bytes are read, whatever
+/// `Content-Length` says, and the inner service receives the same bytes, including the OTP field.
+///
+/// The layer and the handler must agree on what a form is, or a handler would read a code that the layer has not
+/// compared with the header. So the layer rejects with 400 what some handlers read as a form and others do not: a
+/// content type that contains the name of that media type and is not exactly it (see
+/// [`is_form`](crate::middleware::is_form)), and a `GET` or `HEAD` whose query contains one of the fields, because
+/// axum's `Form` reads the query of these methods. A handler must not read the fields from a body of another content
+/// type, or of none: the layer reads neither multipart bodies nor JSON.
 ///
 /// A header and a field that are equal count as one OTP. The layer rejects with 400, and never tries one after the
 /// other: several fields, a field and a header that differ, and a field whose name differs from the real one only in
@@ -42,6 +50,52 @@ const DEFAULT_LIMIT: usize = 64 * 1024;
 /// use tower_toopher::HeaderOrForm;
 ///
 /// let extractor = HeaderOrForm::default().field("code").limit(16 * 1024);
+/// ```
+///
+/// # A form for two layers
+///
+/// The inner service receives the form with all fields. If it contains a second layer that requires a factor of its
+/// own, for another action, that layer would find the code that the outer one has used, and would reject it. So give
+/// each layer a field and a header of its own. The user enters two codes, the older one for the outer layer, because a
+/// code is not accepted after a later one. A layer whose action is among
+/// [`also_accept`](crate::ToopherLayer::also_accept) of the other needs no second code.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use bytes::Bytes;
+/// use http::{HeaderName, Request, Response, StatusCode};
+/// use http_body_util::Full;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_toopher::{Attempt, DenyReason, Factor, Header, HeaderOrForm, ToopherLayer, UserId, Verdict};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let verifier = service_fn(|attempt: Attempt| async move {
+/// #     Ok::<_, Infallible>(match (attempt.action().as_str(), attempt.otp().map(|otp| otp.as_str())) {
+/// #         ("log in", Some("081804")) | ("pay", Some("050471")) => Verdict::Granted(Factor::Totp),
+/// #         _ => Verdict::Denied(DenyReason::ReplayedOtp),
+/// #     })
+/// # });
+/// # let app = service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+/// # });
+/// let own = |field: &'static str, header| {
+///     HeaderOrForm::default().field(field).header(Header::new(HeaderName::from_static(header)))
+/// };
+/// let service = ServiceBuilder::new()
+///     .layer(ToopherLayer::new(verifier.clone()).action("log in").extractor(own("login_otp", "login-otp")))
+///     .layer(ToopherLayer::new(verifier).action("pay").extractor(own("pay_otp", "pay-otp")))
+///     .service(app);
+///
+/// let form = "to=bob&login_otp=081804&pay_otp=050471";
+/// let request = Request::post("/pay")
+///     .extension(UserId::new("alice")?)
+///     .header("content-type", "application/x-www-form-urlencoded")
+///     .body(Full::from(form))?;
+/// assert_eq!(service.oneshot(request).await?.status(), StatusCode::OK);
+/// # Ok(())
+/// # }
 /// ```
 #[must_use]
 pub struct HeaderOrForm<R = InPlace> {
@@ -87,6 +141,14 @@ impl<R> HeaderOrForm<R> {
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
+    }
+}
+
+impl<R> HeaderOrForm<R> {
+    /// Whether the query of a `GET` or a `HEAD`, which some handlers read as a form, contains one of the fields.
+    fn is_in_query(&self, parts: &Parts) -> bool {
+        let Some(query) = parts.uri.query() else { return false };
+        matches!(parts.method, Method::GET | Method::HEAD) && !self.fields.are_absent(query.as_bytes())
     }
 }
 
@@ -144,6 +206,11 @@ where
     type Future = ExtractForm<B, R>;
 
     fn extract(&self, parts: &mut Parts, body: B) -> Self::Future {
+        if self.is_in_query(parts) {
+            // Removed by now, so that no hook logs it.
+            self.header.take(&mut parts.headers).ok();
+            return ExtractForm::ready(Err(ExtractError::Ambiguous));
+        }
         // A malformed header is an error: a field must not replace it silently.
         let from_header = self.header.take(&mut parts.headers);
         match (content_type::is_form(&parts.headers), from_header) {
@@ -160,6 +227,10 @@ where
                 ExtractForm::ready(Ok(Credentials::new(otp, R::untouched(body)).with_body_bytes(bytes)))
             }
         }
+    }
+
+    fn vary(&self) -> HeaderValue {
+        self.header.name()
     }
 
     fn pass(&self, body: B) -> R::Body {

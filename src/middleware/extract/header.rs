@@ -2,7 +2,7 @@ use std::future::{Ready, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 
 use super::credentials::Credentials;
@@ -42,6 +42,11 @@ impl Header {
         Self { name }
     }
 
+    /// The name of the header, as a value of `Vary`.
+    pub(super) fn name(&self) -> HeaderValue {
+        HeaderValue::from(self.name.clone())
+    }
+
     /// Removes the OTP from `headers`.
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Otp>, ExtractError> {
         let line = take_line(headers, &self.name)?;
@@ -68,6 +73,10 @@ impl<B: Body> Extract<B> for Header {
         }))
     }
 
+    fn vary(&self) -> HeaderValue {
+        self.name()
+    }
+
     fn pass(&self, body: B) -> B {
         body
     }
@@ -75,8 +84,6 @@ impl<B: Body> Extract<B> for Header {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::verify::ParseOtpError;
 

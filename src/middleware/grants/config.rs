@@ -41,7 +41,7 @@ impl Grants {
     /// sessions, accepts the grants of this one.
     pub fn new(key: SealingKey) -> Self {
         Self(Arc::new(Config {
-            keys: KeyRing::new(key),
+            keys: KeyRing::new("tower-toopher grants", &key),
             transport: GrantTransport::default(),
             lifetime: Duration::from_secs(15 * 60),
             clock: Clock::default(),
@@ -54,7 +54,7 @@ impl Grants {
     /// remove the old one after [`lifetime`](Self::lifetime). Remove a stolen key at once: an attacker who has it can
     /// forge grants for every known session and epoch.
     pub fn previous_key(self, key: SealingKey) -> Self {
-        self.change(|config| config.keys.previous = Some(key))
+        self.change(|config| config.keys.set_previous(&key))
     }
 
     /// Keeps grants in the cookie `name`. Default: `__Host-second-factor`, which browsers accept from this host only,
@@ -118,7 +118,8 @@ impl Grants {
 
     /// The value of `Set-Cookie` that stores `grant` in the browser. `None` if grants are not in a cookie.
     ///
-    /// It is for grants that a handler has [issued](Self::issue). Caches must not store the response.
+    /// It is for grants that a handler has [issued](Self::issue). Caches must not store the response: set
+    /// `Cache-Control: no-store`.
     #[must_use]
     pub fn set_cookie(&self, grant: &Grant) -> Option<HeaderValue> {
         self.0.transport.set_cookie(grant.as_str(), self.0.lifetime)
@@ -130,6 +131,14 @@ impl Grants {
 
     pub(in crate::middleware) fn time_source(&self) -> &Clock {
         &self.0.clock
+    }
+
+    /// The header in which clients send grants, unless they are in a cookie or in extensions.
+    pub(in crate::middleware) fn header_name(&self) -> Option<&HeaderName> {
+        match &self.0.transport.location {
+            GrantLocation::Header(name) => Some(name),
+            GrantLocation::Cookie(_) | GrantLocation::Extensions => None,
+        }
     }
 
     pub(super) fn keys(&self) -> &KeyRing {

@@ -10,6 +10,7 @@ use super::config::Grants;
 use super::epoch::Epoch;
 use super::grant::Grant;
 use super::transport::GrantLocation;
+use crate::middleware::response::prevent_caching;
 use crate::time::{UnixTime, age};
 use crate::verify::{Action, SecondFactor, SessionId, UserId};
 
@@ -116,8 +117,8 @@ fn request_aad(parts: &Parts, user: &UserId) -> Option<Vec<u8>> {
 }
 
 impl GrantHeader {
-    /// Adds the grant to the response, unless the inner service has set the same cookie or header. Caches must not
-    /// store the response then.
+    /// Adds the grant to the response, unless the inner service has set the same cookie or header. In both cases the
+    /// response identifies a client, so caches must not store it.
     pub(in crate::middleware) fn insert(self, response: &mut HeaderMap) {
         let Self { name, value } = self;
         let already_set = match name {
@@ -130,7 +131,7 @@ impl GrantHeader {
         };
         if !already_set {
             response.append(name, value);
-            response.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
+        prevent_caching(response);
     }
 }

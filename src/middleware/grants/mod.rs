@@ -65,16 +65,18 @@
 //!   renewed without a factor, and not a request that was skipped or forwarded without a factor. The new grant also
 //!   contains the factors of the grant that came with the request, with their original times.
 //! - The layer adds the grant to the inner service's response, whatever its status. It does not replace a cookie of the
-//!   same name that the response sets. With a grant in a cookie or a header, `Cache-Control` becomes `no-store`.
+//!   same name that the response sets. With a grant in a cookie or a header, `Cache-Control` becomes `no-store`, and
+//!   the headers that allow caches to store the response are removed.
 //! - If no grant can be issued (no session, no epoch, no random numbers), the layer forwards the request without one.
 //!
 //! # Nested layers
 //!
 //! Each layer applies its own rules: a factor that an outer layer accepts may be too old for an inner one, which then
 //! requires a new one. An OTP in the request stays for the inner layer. If both layers need a new factor, an OTP in a
-//! *form* stays in the form, so the inner layer finds the code that the outer one has used, and rejects it as used. Let
-//! such routes read codes from a header, or use one layer. If both layers issue a grant for one request, the inner one
-//! is kept. A [forward-auth](crate::middleware::Profile::ForwardAuth) proxy must pass `Set-Cookie` on to the client.
+//! *form* stays in the form, so the inner layer finds the code that the outer one has used, and rejects it as used.
+//! Give each layer its own field then, as [`HeaderOrForm`](crate::HeaderOrForm#a-form-for-two-layers) shows. If both
+//! layers issue a grant for one request, the inner one is kept. A
+//! [forward-auth](crate::middleware::Profile::ForwardAuth) proxy must pass `Set-Cookie` on to the client.
 //!
 //! # Invalidation
 //!

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 
 use super::grant::{Grant, MAX_GRANT};
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::headers::cookie;
 
-/// The maximum number and total length of cookies. In larger requests no grant is found.
-const MAX_COOKIES: usize = 256;
-const MAX_COOKIE_BYTES: usize = 16 * 1024;
 const MAX_NAME: usize = 64;
 
 /// The requests from other sites with which a browser sends the cookie.
@@ -61,7 +59,7 @@ impl GrantTransport {
     /// The grant of a request. Of two grants neither is used.
     pub(super) fn find<'a>(&self, parts: &'a Parts) -> Option<&'a [u8]> {
         let text = match &self.location {
-            GrantLocation::Cookie(name) => cookie(&parts.headers, name.as_bytes())?,
+            GrantLocation::Cookie(name) => cookie(&parts.headers, name)?,
             GrantLocation::Header(name) => {
                 let mut lines = parts.headers.get_all(name).iter();
                 lines.next().filter(|_| lines.next().is_none())?.as_bytes()
@@ -92,27 +90,4 @@ impl fmt::Display for SameSite {
             Self::Lax => "Lax",
         })
     }
-}
-
-/// The value of the only cookie `name` (RFC 6265 section 5.4: no quotes, no escapes).
-fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
-    let (mut found, mut bytes, mut cookies) = (None, 0, 0);
-    // HTTP/2 clients may send one line per cookie (RFC 9113 section 8.2.3).
-    for line in headers.get_all(header::COOKIE) {
-        bytes += line.len();
-        if bytes > MAX_COOKIE_BYTES {
-            return None;
-        }
-        for pair in line.as_bytes().split(|&b| b == b';') {
-            cookies += 1;
-            if cookies > MAX_COOKIES {
-                return None;
-            }
-            let Some(equals) = pair.iter().position(|&b| b == b'=') else { continue };
-            if pair[..equals].trim_ascii() == name && found.replace(pair[equals + 1..].trim_ascii()).is_some() {
-                return None;
-            }
-        }
-    }
-    found
 }

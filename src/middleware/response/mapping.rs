@@ -1,8 +1,9 @@
 //! Maps verdicts and errors to rejections, and rejections to responses.
 
 use http::request::Parts;
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
+use super::caching::insert_vary;
 use super::problem::{self, Problem};
 use super::reject::Reject;
 use super::rejection::{Rejection, RejectionKind};
@@ -10,12 +11,14 @@ use crate::middleware::config::{Config, NotEnrolledPolicy, Profile};
 use crate::middleware::extract::ExtractError;
 use crate::verify::{BoxError, BypassReason, DenyReason, ErrorClass, PendingApproval, VerifierError, error_chain};
 
-/// Builds the response to a rejected request and inserts the rejection into its extensions.
+/// Builds the response to a rejected request, and inserts `vary` into its headers and the rejection into its
+/// extensions.
 pub(in crate::middleware) fn response<R, ResBody>(
     config: &Config,
     rejection: Rejection,
     parts: &Parts,
     reject: &R,
+    vary: HeaderValue,
 ) -> Response<ResBody>
 where
     R: Reject<ResBody>,
@@ -29,6 +32,7 @@ where
             response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
         }
     }
+    insert_vary(response.headers_mut(), vary);
     response.extensions_mut().insert(rejection);
     response
 }

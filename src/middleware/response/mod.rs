@@ -1,5 +1,6 @@
 //! The responses of the layer: rejections, their mapping from verdicts and errors, and their formats.
 
+mod caching;
 mod grpc;
 mod mapping;
 mod pending;
@@ -9,6 +10,9 @@ mod rejection;
 mod step_up;
 mod www_authenticate;
 
+#[cfg(any(feature = "client", feature = "client-hyper", feature = "grants"))]
+pub(crate) use self::caching::prevent_caching;
+pub(super) use self::caching::{OTHER_VARY, USUAL_VARY, mark_dependent};
 pub use self::grpc::GrpcStatus;
 pub(super) use self::mapping::{denied, extract_error, pending, response, unavailable, unidentified};
 pub use self::reject::{ProblemJson, Reject};

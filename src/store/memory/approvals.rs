@@ -8,9 +8,9 @@ use super::identity_hash::Map;
 use super::table::Table;
 use crate::store::approval_record::ApprovalRecord;
 use crate::store::approvals::{ApprovalKey, ApprovalRef, BeginOutcome, EndReason, FindOutcome, NewApproval};
-use crate::store::failures::Admission;
+use crate::store::failures::{Admission, Failures};
 use crate::store::throttle::Throttle;
-use crate::store::traits::{ApprovalStore, Records};
+use crate::store::traits::ApprovalStore;
 use crate::time::UnixTime;
 use crate::verify::{ApprovalId, UserId};
 
@@ -48,7 +48,7 @@ impl Table {
         }
         let admission = shard.peek(&key, throttle, now);
         if redeem && admission == Admission::Admitted {
-            shard.clear(&key, Records::FailuresAndApprovals);
+            shard.succeed(&key, Failures::succeed_uncounted);
         }
         admission.into()
     }

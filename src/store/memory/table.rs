@@ -101,7 +101,7 @@ impl Table {
                 shard.steps.insert(key, KeptStep { step, keep_until });
             }
         }
-        shard.clear(&user_key, Records::FailuresAndApprovals);
+        shard.succeed(&user_key, Failures::succeed);
         Ok(StepOutcome::Fresh)
     }
 }
@@ -113,17 +113,26 @@ impl KeptStep {
 }
 
 impl Shard {
-    /// What an attempt would return now. It counts nothing.
     pub(super) fn peek(&self, key: &Key, throttle: &Throttle, now: UnixTime) -> Admission {
-        self.failures.get(key).map_or(Admission::Admitted, |failures| failures.clone().try_record(throttle, now))
+        self.failures.get(key).map_or(Admission::Admitted, |failures| failures.check_other_factor(throttle, now))
+    }
+
+    /// Changes the failures after a success, and deletes the approvals.
+    pub(super) fn succeed(&mut self, key: &Key, succeed: fn(&mut Failures)) {
+        if let Some(failures) = self.failures.get_mut(key) {
+            succeed(failures);
+            if failures.is_empty() {
+                self.failures.remove(key);
+            }
+        }
+        self.approvals.remove(key);
     }
 
     pub(super) fn clear(&mut self, key: &Key, records: Records) {
-        if records.include_failures() {
-            self.failures.remove(key);
-        }
-        if records.include_approvals() {
-            self.approvals.remove(key);
+        match records {
+            Records::Failures => drop(self.failures.remove(key)),
+            Records::Approvals => drop(self.approvals.remove(key)),
+            Records::FailuresAndApprovals => self.succeed(key, Failures::succeed),
         }
     }
 
@@ -151,7 +160,7 @@ fn make_room(failures: &mut Map<Failures>, now: UnixTime) -> Result<(), StoreFul
     let mut evictable: Vec<(u32, UnixTime, Key)> = failures
         .iter()
         .filter(|(_, entry)| !entry.is_blocked(now))
-        .map(|(key, entry)| (entry.count, entry.last, *key))
+        .map(|(key, entry)| (entry.count.max(entry.recent), entry.last, *key))
         .collect();
     if evictable.is_empty() {
         return if failures.len() < before { Ok(()) } else { Err(StoreFull) };

@@ -88,8 +88,9 @@ impl Call {
             .duration(Throttle::COUNT_TTL)
             .number(Throttle::SMALL_COUNT)
             .duration(Throttle::SMALL_COUNT_TTL)
-            .duration(throttle.max_delay())
             .number(throttle.lock_after())
+            .number(throttle.max_recent())
+            .duration(throttle.recent_interval())
             .number(delays.len() as u64);
         delays.into_iter().fold(call, Self::duration)
     }
@@ -175,11 +176,11 @@ mod tests {
     #[test]
     fn delays_are_sent_as_a_table() {
         let default = arguments(&call().throttle(&Throttle::default()));
-        let expected = "count_attempt 31536000000 5 2592000000 3600000 100 13 \
+        let expected = "count_attempt 31536000000 5 2592000000 100 100 17280000 13 \
             0 0 0 0 0 30000 60000 120000 240000 480000 960000 1920000 3600000";
         assert_eq!(default.join(" "), expected);
         let one = Throttle::new(1, Duration::from_millis(1001), Duration::from_millis(1001), 3).unwrap();
-        let expected = "count_attempt 31536000000 5 2592000000 1001 3 2 0 1001";
+        let expected = "count_attempt 31536000000 5 2592000000 3 100 17280000 2 0 1001";
         assert_eq!(arguments(&call().throttle(&one)).join(" "), expected);
     }
 

@@ -36,7 +36,8 @@ end
 
 local function read_throttle()
     local throttle = { ttl = number(), small_count = number(), small_count_ttl = number() }
-    throttle.max_delay, throttle.lock_after, throttle.delays = number(), number(), {}
+    throttle.lock_after, throttle.delays = number(), {}
+    throttle.max_recent, throttle.recent_interval = number(), number()
     for i = 1, number() do
         throttle.delays[i] = number()
     end
@@ -50,9 +51,13 @@ end
 local function read_failures()
     local value = redis.call('GET', KEYS[1])
     if not value then
-        return { count = 0, last = 0, wait_until = 0, locked_out = false, numbers = '', none = true }
+        return {
+            count = 0, last = 0, wait_until = 0, locked_out = false, recent = 0, recent_since = 0, numbers = '',
+            none = true,
+        }
     end
-    local count, last, wait_until, locked_out, numbers = string.match(value, '^(%d+) (%d+) (%d+) ([01])(.*)$')
+    local count, last, wait_until, locked_out, recent, recent_since, numbers =
+        string.match(value, '^(%d+) (%d+) (%d+) ([01]) (%d+) (%d+)(.*)$')
     if not count or not string.match(numbers .. ' ', '^ [%d ]*$') then
         error('invalid failures')
     end
@@ -61,6 +66,8 @@ local function read_failures()
         last = tonumber(last),
         wait_until = tonumber(wait_until),
         locked_out = locked_out == '1',
+        recent = tonumber(recent),
+        recent_since = tonumber(recent_since),
         -- The numbers of the latest calls that counted an attempt, each after a space.
         numbers = numbers,
     }
@@ -72,7 +79,8 @@ local function ttl_of(failures, throttle)
 end
 local function write_failures(failures, throttle)
     local value = whole(failures.count) .. ' ' .. whole(failures.last) .. ' ' .. whole(failures.wait_until)
-    value = value .. ' ' .. (failures.locked_out and '1' or '0') .. failures.numbers
+    value = value .. ' ' .. (failures.locked_out and '1' or '0')
+    value = value .. ' ' .. whole(failures.recent) .. ' ' .. whole(failures.recent_since) .. failures.numbers
     if failures.locked_out then
         -- Without an expiry, because only an administrator may unlock the account.
         redis.call('SET', KEYS[1], value)
@@ -80,12 +88,14 @@ local function write_failures(failures, throttle)
         put(KEYS[1], value, ttl_of(failures, throttle))
     end
 end
-local function try_record(failures, throttle, now)
+-- The word of the reply to a factor that cannot be guessed: a delay or a lock-out applies, or not.
+local function check_other_factor(failures, throttle, now)
     if not failures.locked_out and now - failures.last > ttl_of(failures, throttle) then
         failures.count, failures.last, failures.wait_until, failures.numbers = 0, 0, 0, ''
+        failures.recent, failures.recent_since = 0, 0
     end
-    -- If the clock was set back, the delay is not longer than the longest one.
-    failures.wait_until = math.min(failures.wait_until, now + throttle.max_delay)
+    -- If the clock was set back, the delay is not longer than that of the failures.
+    failures.wait_until = math.min(failures.wait_until, now + delay_after(throttle, failures.count))
     if failures.locked_out or failures.count >= throttle.lock_after then
         failures.locked_out = true
         return 'locked_out'
@@ -93,6 +103,40 @@ local function try_record(failures, throttle, now)
     if failures.wait_until > now then
         return 'throttled', failures.wait_until - now
     end
+    return 'admitted'
+end
+-- Removes one recent failure for each interval that has passed.
+local function expire_recent(failures, throttle, now)
+    if failures.recent_since > now then
+        -- If the clock was set back, the interval begins again.
+        failures.recent_since = now
+    end
+    local expired = math.floor((now - failures.recent_since) / throttle.recent_interval)
+    if expired >= failures.recent then
+        failures.recent = 0
+    else
+        failures.recent = failures.recent - expired
+        failures.recent_since = failures.recent_since + expired * throttle.recent_interval
+    end
+end
+local function try_record(failures, throttle, now)
+    local word, wait = check_other_factor(failures, throttle, now)
+    if word == 'locked_out' then
+        return word
+    end
+    expire_recent(failures, throttle, now)
+    local over = failures.recent + 1 - throttle.max_recent
+    if over > 0 then
+        local until_one_expires = failures.recent_since + throttle.recent_interval * over - now
+        return 'throttled', math.max(wait or 0, until_one_expires)
+    end
+    if word ~= 'admitted' then
+        return word, wait
+    end
+    if failures.recent == 0 then
+        failures.recent_since = now
+    end
+    failures.recent = failures.recent + 1
     failures.count = failures.count + 1
     failures.locked_out = failures.count >= throttle.lock_after
     failures.last = now
@@ -101,12 +145,39 @@ local function try_record(failures, throttle, now)
     return 'admitted'
 end
 local function release(failures, throttle)
+    -- A success has released the attempt.
+    if failures.count > 0 then
+        failures.recent = math.max(failures.recent - 1, 0)
+    end
     -- A lock-out under a stricter throttle remains.
     local locked_elsewhere = failures.locked_out and failures.count ~= throttle.lock_after
     failures.count = math.max(failures.count - 1, 0)
     failures.locked_out = locked_elsewhere or failures.count >= throttle.lock_after
     local delay = delay_after(throttle, failures.count)
     failures.wait_until = delay == 0 and 0 or math.min(failures.wait_until, failures.last + delay)
+end
+
+-- All recent failures expire within this time.
+local RECENT_TTL = 30 * 24 * 60 * 60 * 1000
+
+-- Deletes the failures in a row and the approvals after a success. Recent failures remain, except for the attempt that
+-- was right, if it was counted.
+local function succeed(counted)
+    redis.call('DEL', KEYS[2])
+    local failures = read_failures()
+    if counted and failures.count > 0 then
+        failures.recent = math.max(failures.recent - 1, 0)
+    end
+    if failures.recent == 0 then
+        redis.call('DEL', KEYS[1])
+        return
+    end
+    failures.count, failures.wait_until, failures.locked_out, failures.numbers = 0, 0, false, ''
+    local value = '0 ' .. whole(failures.last) .. ' 0 0 ' .. whole(failures.recent)
+    value = value .. ' ' .. whole(failures.recent_since)
+    redis.call('SET', KEYS[1], value, 'KEEPTTL')
+    -- A lock-out had no expiry.
+    ensure_expiry(KEYS[1], RECENT_TTL)
 end
 
 -- The maximum of call numbers in the record: no throttle counts more failures.
@@ -213,7 +284,7 @@ end
 
 function operations.peek()
     local throttle, now = read_throttle(), number()
-    return reply(try_record(peek_failures(throttle), throttle, now))
+    return reply(check_other_factor(peek_failures(throttle), throttle, now))
 end
 
 function operations.release_attempt()
@@ -244,16 +315,17 @@ function operations.record_step()
         keep_until = math.max(keep_until, kept_until)
     end
     put(KEYS[3], step .. ' ' .. whole(keep_until), math.max(keep_until - now, 0))
-    redis.call('DEL', KEYS[1], KEYS[2])
+    succeed(true)
     return reply('fresh')
 end
 
 function operations.clear()
     local failures, approvals = text() == '1', text() == '1'
-    if failures then
+    if failures and approvals then
+        succeed(true)
+    elseif failures then
         redis.call('DEL', KEYS[1])
-    end
-    if approvals then
+    elseif approvals then
         redis.call('DEL', KEYS[2])
     end
     return reply('cleared')
@@ -261,7 +333,7 @@ end
 
 function operations.begin_approval()
     local throttle, now = read_throttle(), number()
-    local word, wait = try_record(peek_failures(throttle), throttle, now)
+    local word, wait = check_other_factor(peek_failures(throttle), throttle, now)
     if word ~= 'admitted' then
         return reply(word, wait)
     end
@@ -314,7 +386,7 @@ function operations.find_approval()
     if not is_pending(approvals, key, binding_hash, id, now) then
         return reply('unknown')
     end
-    local word, wait = try_record(peek_failures(throttle), throttle, now)
+    local word, wait = check_other_factor(peek_failures(throttle), throttle, now)
     if word ~= 'admitted' then
         return reply(word, wait)
     end
@@ -324,7 +396,7 @@ end
 function operations.redeem_approval()
     local found = operations.find_approval()
     if found[2] == 'found' then
-        redis.call('DEL', KEYS[1], KEYS[2])
+        succeed(false)
     end
     return found
 end

@@ -4,7 +4,7 @@ use toopher_sql::{Error, OpaqueText, Row, SqlError, Transaction, query};
 
 use super::encoding::{count, from_millis, millis};
 use super::failures::read_failures;
-use super::{SqlStore, delete};
+use super::{SqlStore, Success, delete, succeed};
 use crate::store::approval_record::{ApprovalRecord, OpenApproval};
 use crate::store::approvals::{ApprovalKey, ApprovalRef, BeginOutcome, EndReason, FindOutcome, NewApproval};
 use crate::store::failures::Admission;
@@ -20,13 +20,13 @@ const SELECT: &str = "SELECT count, uncertain, last, approval_key, binding, appr
 enum Write {
     Nothing,
     Record,
-    /// After a success: delete failures and approvals.
+    /// After a success: delete failures in a row and approvals.
     Success,
 }
 
 impl<D> SqlStore<D> {
-    /// Reads the approvals of `user`, changes them, and writes them, in one transaction. `change` also receives what an
-    /// attempt would return now.
+    /// Reads the approvals of `user`, changes them, and writes them, in one transaction. `change` also receives whether
+    /// a delay or a lock-out applies.
     async fn change_approvals<T>(
         &self,
         user: &UserId,
@@ -36,7 +36,7 @@ impl<D> SqlStore<D> {
         let mut transaction = self.begin(user).await?;
         let admission = match throttle {
             None => Admission::Admitted,
-            Some((throttle, now)) => read_failures(&mut transaction, user).await?.try_record(throttle, now),
+            Some((throttle, now)) => read_failures(&mut transaction, user).await?.check_other_factor(throttle, now),
         };
         let row = query(SELECT).bind(OpaqueText(user.as_str())).row(&mut transaction).await?;
         let mut record = read_record(row.as_ref())?;
@@ -50,7 +50,7 @@ impl<D> SqlStore<D> {
                 write_record(&mut transaction, user, &record).await?;
             }
             Write::Record => delete(&mut transaction, user, Records::Approvals).await?,
-            Write::Success => delete(&mut transaction, user, Records::FailuresAndApprovals).await?,
+            Write::Success => succeed(&mut transaction, user, Success::Uncounted).await?,
         }
         transaction.commit().await?;
         Ok(outcome)
@@ -68,7 +68,7 @@ impl<D> SqlStore<D> {
         if !read_record(row.as_ref())?.is_pending(approval, now) {
             return Ok(FindOutcome::Unknown);
         }
-        Ok(read_failures(&self.database, user).await?.try_record(throttle, now).into())
+        Ok(read_failures(&self.database, user).await?.check_other_factor(throttle, now).into())
     }
 }
 

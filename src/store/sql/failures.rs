@@ -3,7 +3,7 @@
 use toopher_sql::{Error, Executor, OpaqueText, SqlError, query};
 
 use super::encoding::{count, from_millis, millis, order_preserving};
-use super::{SqlStore, delete};
+use super::{SqlStore, Success, delete, succeed};
 use crate::store::failures::{Admission, Failures};
 use crate::store::throttle::Throttle;
 use crate::store::traits::{InspectStore, Records, Store};
@@ -31,15 +31,19 @@ impl<D> SqlStore<D> {
             return Ok(outcome);
         }
         query(
-            "INSERT INTO failures (user_name, count, locked_out, last, until) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO failures (user_name, count, locked_out, last, until, recent, recent_since)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, locked_out = excluded.locked_out,
-                last = excluded.last, until = excluded.until",
+                last = excluded.last, until = excluded.until, recent = excluded.recent,
+                recent_since = excluded.recent_since",
         )
         .bind(OpaqueText(user.as_str()))
         .bind(i64::from(after.count))
         .bind(after.locked_out)
         .bind(millis(after.last))
         .bind(millis(after.until))
+        .bind(i64::from(after.recent))
+        .bind(millis(after.recent_since))
         .execute(&mut transaction)
         .await?;
         transaction.commit().await?;
@@ -66,7 +70,7 @@ impl<D> SqlStore<D> {
             transaction.rollback().await?;
             return Ok(StepOutcome::Replayed);
         }
-        delete(&mut transaction, user, Records::FailuresAndApprovals).await?;
+        succeed(&mut transaction, user, Success::Counted).await?;
         transaction.commit().await?;
         Ok(StepOutcome::Fresh)
     }
@@ -74,7 +78,10 @@ impl<D> SqlStore<D> {
     /// Waits for operations of this user that are in progress, because one of them may write what it read before.
     async fn clear_records(&self, user: &UserId, records: Records) -> Result<(), Error> {
         let mut transaction = self.begin(user).await?;
-        delete(&mut transaction, user, records).await?;
+        match records {
+            Records::FailuresAndApprovals => succeed(&mut transaction, user, Success::Counted).await?,
+            Records::Failures | Records::Approvals => delete(&mut transaction, user, records).await?,
+        }
         transaction.commit().await
     }
 }
@@ -104,7 +111,7 @@ impl<D: 'static> Store for SqlStore<D> {
 impl<D: 'static> InspectStore for SqlStore<D> {
     async fn peek(&self, user: &UserId, throttle: &Throttle, now: UnixTime) -> Result<Admission, SqlError> {
         let failures = read_failures(&self.database, user).await;
-        failures.map(|mut failures| failures.try_record(throttle, now)).map_err(|error| self.error(error))
+        failures.map(|failures| failures.check_other_factor(throttle, now)).map_err(|error| self.error(error))
     }
 
     async fn check(&self) -> Result<(), SqlError> {
@@ -114,12 +121,14 @@ impl<D: 'static> InspectStore for SqlStore<D> {
 }
 
 pub(super) async fn read_failures<'a>(on: impl Into<Executor<'a>>, user: &UserId) -> Result<Failures, Error> {
-    let row = query("SELECT count, locked_out, last, until FROM failures WHERE user_name = $1");
+    let row = query("SELECT count, locked_out, last, until, recent, recent_since FROM failures WHERE user_name = $1");
     let Some(row) = row.bind(OpaqueText(user.as_str())).row(on).await? else { return Ok(Failures::default()) };
     Ok(Failures {
         count: count(&row, "count")?,
         locked_out: row.get("locked_out")?,
         last: from_millis(row.get("last")?),
         until: from_millis(row.get("until")?),
+        recent: count(&row, "recent")?,
+        recent_since: from_millis(row.get("recent_since")?),
     })
 }

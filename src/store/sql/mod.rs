@@ -139,6 +139,9 @@ impl<D> SqlStore<D> {
     /// Deletes expired rows (used steps, failures, approvals) and returns how many were deleted. Call it every few
     /// minutes: rows for invented user names are deleted only here.
     ///
+    /// Do not call it while the clock may be wrong: with a time in the future it deletes used steps whose codes are
+    /// valid again as soon as the clock is right.
+    ///
     /// # Errors
     ///
     /// When the database fails.
@@ -175,21 +178,53 @@ impl<D> SqlStore<D> {
     }
 }
 
-/// Deletes records of a user, in one round trip.
+const DELETE_APPROVALS: &str = "DELETE FROM approvals WHERE user_name = $1";
+
+/// Deletes all records of one kind, of a user.
 async fn delete(transaction: &mut Transaction, user: &UserId, records: Records) -> Result<(), Error> {
-    const FAILURES: &str = "DELETE FROM failures WHERE user_name = $1";
-    const APPROVALS: &str = "DELETE FROM approvals WHERE user_name = $1";
-    let statements: &[&'static str] = match records {
-        Records::Failures => &[FAILURES],
-        Records::Approvals => &[APPROVALS],
-        // SQLite has no statement that deletes from two tables, and no round trips.
-        Records::FailuresAndApprovals if transaction.is_sqlite() => &[FAILURES, APPROVALS],
-        Records::FailuresAndApprovals => {
-            &["WITH deleted AS (DELETE FROM approvals WHERE user_name = $1) DELETE FROM failures WHERE user_name = $1"]
-        }
-    };
-    for statement in statements {
-        query(*statement).bind(OpaqueText(user.as_str())).execute(&mut *transaction).await?;
+    if records.include_failures() {
+        let failures = query("DELETE FROM failures WHERE user_name = $1").bind(OpaqueText(user.as_str()));
+        failures.execute(&mut *transaction).await?;
+    }
+    if records.include_approvals() {
+        query(DELETE_APPROVALS).bind(OpaqueText(user.as_str())).execute(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Whether a success was counted as an attempt before.
+#[derive(Clone, Copy, PartialEq)]
+enum Success {
+    Counted,
+    Uncounted,
+}
+
+/// Deletes the failures in a row and the approvals of a user, as [`Failures::succeed`](crate::store::Failures::succeed)
+/// and `succeed_uncounted` do. In PostgreSQL it is one round trip.
+async fn succeed(transaction: &mut Transaction, user: &UserId, success: Success) -> Result<(), Error> {
+    /// The recent failures that remain. An attempt is counted in both columns.
+    macro_rules! remaining {
+        () => {
+            "recent - CASE WHEN count > 0 AND recent > 0 THEN $2 ELSE 0 END"
+        };
+    }
+    const DELETE: &str = concat!("DELETE FROM failures WHERE user_name = $1 AND ", remaining!(), " = 0");
+    const UPDATE: &str = concat!(
+        "UPDATE failures SET count = 0, locked_out = $3, until = 0, recent = ",
+        remaining!(),
+        " WHERE user_name = $1 AND ",
+        remaining!(),
+        " > 0"
+    );
+    let counted = i64::from(success == Success::Counted);
+    let user = || OpaqueText(user.as_str());
+    if transaction.is_sqlite() {
+        query(DELETE).bind(user()).bind(counted).execute(&mut *transaction).await?;
+        query(UPDATE).bind(user()).bind(counted).bind(false).execute(&mut *transaction).await?;
+        query(DELETE_APPROVALS).bind(user()).execute(transaction).await?;
+    } else {
+        let all = format!("WITH a AS ({DELETE_APPROVALS}), d AS ({DELETE}) {UPDATE}");
+        query(all).bind(user()).bind(counted).bind(false).execute(transaction).await?;
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A layer around a verifier that forwards requests **with the first factor alone** while the verifier fails.
 ///
-/// It enables an attack: **an attacker with a stolen password who can cause the failure, by a flood of requests or by
-/// slowing a backend down, needs no second factor.** Use it for the routes that must stay available, and for no others.
+/// It enables an attack: **an attacker with a stolen password who can cause the failure needs no second factor,** and a
+/// wrong code in the request makes no difference. Use it for the routes that must stay available, and for no others.
+/// By default it opens for [`ErrorClass::Refused`] only, which a client that sends requests cannot cause.
 ///
 /// It turns an error of the verifier into [`Verdict::Bypassed`](crate::Verdict::Bypassed) if all of this is true:
 ///
@@ -30,8 +31,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 ///   [`NotEnrolledPolicy::InsecureAllow`](crate::middleware::NotEnrolledPolicy::InsecureAllow) allows such users.
 ///
 /// The request then carries [`Bypassed`](crate::verify::Bypassed) instead of a [`SecondFactor`](crate::SecondFactor),
-/// and the audit event's outcome is `failed_open`. An OTP in the request makes no difference, because it cannot be
-/// verified.
+/// and the audit event's outcome is `failed_open`. An OTP in the request is not verified, because the verifier failed.
 ///
 /// Clones share the bounds, and so do all verifiers that a clone is applied to. The bounds apply to one process: with
 /// ten replicas the total is ten times the limit. A restart resets the bounds and the denials.
@@ -41,27 +41,19 @@ const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// use tower::Layer;
 /// use tower_toopher::ToopherLayer;
-/// use tower_toopher::verify::{ErrorClass, FailOpenLayer};
+/// use tower_toopher::verify::FailOpenLayer;
 /// # let verifier = tower::service_fn(|_: tower_toopher::Attempt| async {
 /// #     Ok::<_, std::convert::Infallible>(tower_toopher::Verdict::Granted(tower_toopher::Factor::Totp))
 /// # });
 ///
-/// // The page that on-call staff need during an outage.
-/// let fail_open =
-///     FailOpenLayer::insecure([ErrorClass::Unreachable, ErrorClass::Timeout], 5, Duration::from_secs(600))?;
+/// // The page that on-call staff need while the server of the second factor is not running.
+/// let fail_open = FailOpenLayer::insecure(5, Duration::from_secs(600))?;
 /// let status_page = ToopherLayer::new(fail_open.layer(verifier.clone()));
 /// // All other routes fail closed.
 /// let all_others = ToopherLayer::new(verifier);
 /// # let _ = (status_page, all_others);
 /// # Ok::<(), tower_toopher::ConfigError>(())
 /// ```
-///
-/// # Which classes
-///
-/// A client that sends requests can cause [`ErrorClass::Overloaded`], a full store ([`ErrorClass::Store`]: wrong codes
-/// for invented names fill it where any client can name a user), and most of [`ErrorClass::Timeout`]. Use these only
-/// for routes where the password alone is sufficient. [`ErrorClass::ServerError`] is one more where text in a request,
-/// such as the name of a terminal, can make the backend fail.
 #[derive(Clone)]
 #[must_use]
 pub struct FailOpenLayer {
@@ -75,26 +67,43 @@ pub struct FailOpenLayer {
 type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<ErrorClass> + Send + Sync;
 
 impl FailOpenLayer {
-    /// Fails open on errors of these classes, for at most `limit` requests within any `window`.
+    /// Fails open while the backend refuses connections ([`ErrorClass::Refused`]), for at most `limit` requests within
+    /// any `window`.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] unless `1 <= limit <= 10,000` and `1 second <= window <= 24 hours`.
-    pub fn insecure(
-        classes: impl IntoIterator<Item = ErrorClass>,
-        limit: u32,
-        window: Duration,
-    ) -> Result<Self, ConfigError> {
+    pub fn insecure(limit: u32, window: Duration) -> Result<Self, ConfigError> {
         if !(1..=MAX_REQUESTS).contains(&limit) || !(Duration::from_secs(1)..=MAX_WINDOW).contains(&window) {
             return Err(ConfigError::new(ConfigErrorKind::FailOpen));
         }
         Ok(Self {
-            classes: classes.into_iter().collect(),
+            classes: Arc::new([ErrorClass::Refused]),
             limits: Limits { requests: limit, window, max_duration: window },
             classify: None,
             clock: Arc::new(Instant::now),
             bounds: Arc::default(),
         })
+    }
+
+    /// Also fails open on errors of these classes. Default: none.
+    ///
+    /// It enables an attack: **an attacker with a stolen password causes an error of the class, and then needs no
+    /// second factor.** [`ErrorClass`] says of each class who can cause it: of all of them, any client that can send
+    /// enough requests, or open enough connections, to the application or to the backend. Use it only where the
+    /// password alone is sufficient, or where no stranger can reach either of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for [`ErrorClass::Overloaded`]: the verifier is available to the next requests, so a code in the
+    /// request can be verified a moment later, and would be forwarded unverified now.
+    pub fn insecure_also(mut self, classes: impl IntoIterator<Item = ErrorClass>) -> Result<Self, ConfigError> {
+        let classes: Vec<_> = self.classes.iter().copied().chain(classes).collect();
+        if classes.contains(&ErrorClass::Overloaded) {
+            return Err(ConfigError::new(ConfigErrorKind::FailOpen));
+        }
+        self.classes = classes.into();
+        Ok(self)
     }
 
     /// Sets how long one failure may forward requests, from the first forwarded request. Default: `window`, so a

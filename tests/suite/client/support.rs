@@ -81,7 +81,7 @@ impl Seen {
         let authorization = headers.get_all("authorization").iter().map(http::HeaderValue::as_bytes);
         let method = request.method().as_str();
         let signed = OauthRequest::parse(method, base, authorization, full.query(), form).unwrap();
-        assert!(signed.is_signed_with(SECRET), "{method} {full}");
+        assert!(signed.signed_parameters(SECRET, &[]).is_some(), "{method} {full}");
         assert_eq!(signed.consumer_key(), "key");
         let mut pairs: Vec<_> =
             form_urlencoded::parse(full.query().unwrap_or_default().as_bytes()).into_owned().collect();

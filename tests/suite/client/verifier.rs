@@ -220,6 +220,7 @@ async fn errors_of_the_api_are_denials_or_errors() {
         (409, 601, gone, Some(DenyReason::NotEnrolled), Some(DenyReason::NotEnrolled)),
         (601, 601, gone, Some(DenyReason::NotEnrolled), Some(DenyReason::NotEnrolled)),
         (409, 708, "", None, Some(DenyReason::OtpRequired)),
+        (409, 601, "No matching pairing exists.", Some(DenyReason::UnknownUser), Some(DenyReason::UnknownUser)),
         (409, 601, "what", None, None),
         (409, 42, "what", None, None),
         (400, 400, "", None, None),
@@ -403,7 +404,25 @@ async fn users_can_be_identified_by_their_pairing() {
     }
     let error = verify(&verifier, &attempt("broken")).await.unwrap_err();
     assert_eq!((error.class(), kind(&error)), (Some(ErrorClass::Users), None));
-    assert_eq!(api.seen().len(), 2);
+    // The OTPs of users without a pairing are sent for a pairing that does not exist, so that the API counts them. No
+    // response grants, and without an OTP no call is sent.
+    let seen = api.seen();
+    let ids: Vec<_> = seen[2..].iter().map(|seen| seen.get("pairing_id").unwrap()).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1] && ids.iter().all(|id| id.len() == 36), "{ids:?}");
+    let otp = Some("081804".parse().unwrap());
+    let bob = attempt("bob").with_otp(otp);
+    for (response, expected) in [
+        (api_error(409, 601, "No matching pairing exists."), Some(DenyReason::NotEnrolled)),
+        (api_error(404, 404, ""), Some(DenyReason::NotEnrolled)),
+        (api_error(429, 429, ""), Some(DenyReason::Throttled { retry_after: Duration::from_secs(30) })),
+        (api_error(401, 401, ""), None),
+        (api_error(503, 503, ""), None),
+    ] {
+        let api = Api::always(response);
+        let verdict = verify(&self::verifier(&api).with_pairing_ids(Arc::new(Table)), &bob).await;
+        assert_eq!(verdict.ok(), expected.map(denied));
+        assert_eq!(api.seen()[0].get("pairing_id"), Some(ids[0]));
+    }
 }
 
 /// The client can be any service of calls, also inside tower's layers, which box errors.

@@ -6,8 +6,8 @@ use tower_toopher::middleware::{Realm, StepUp};
 use tower_toopher::store::{ApprovalLimit, Throttle};
 use tower_toopher::totp::Window;
 use tower_toopher::verify::{
-    ApprovalId, ApprovalToken, AuditPath, ErrorClass, ExtraBinding, FactorName, FailOpenLayer, PendingApproval,
-    RequestId, SessionId,
+    ApprovalId, ApprovalToken, AuditPath, ExtraBinding, FactorName, FailOpenLayer, PendingApproval, RequestId,
+    SessionId,
 };
 use tower_toopher::{ConfigError, Factor, UserId};
 
@@ -67,7 +67,7 @@ fn settings_of_the_layer() {
         invalid(Kind::AcrValue, [StepUp::new().acr_values(values)]);
     }
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
-    let fail_open = |limit, window| FailOpenLayer::insecure([ErrorClass::Timeout], limit, window);
+    let fail_open = |limit, window| FailOpenLayer::insecure(limit, window);
     assert!(fail_open(1, second).is_ok() && fail_open(10_000, day).is_ok());
     invalid(Kind::FailOpen, [fail_open(0, second), fail_open(10_001, second), fail_open(1, Duration::ZERO)]);
     invalid(Kind::FailOpen, [fail_open(1, Duration::from_millis(999)), fail_open(1, day + second)]);

@@ -22,11 +22,21 @@ use tower_toopher::{
     TotpVerifier, UserId, Verdict,
 };
 
-const CLASSES: [ErrorClass; 6] = [
+const CLASSES: [ErrorClass; 7] = [
+    ErrorClass::Refused,
     ErrorClass::Timeout,
     ErrorClass::Unreachable,
     ErrorClass::ServerError,
     ErrorClass::Overloaded,
+    ErrorClass::Store,
+    ErrorClass::Users,
+];
+/// Those that fail-open can be configured for.
+const POSSIBLE: [ErrorClass; 6] = [
+    ErrorClass::Refused,
+    ErrorClass::Timeout,
+    ErrorClass::Unreachable,
+    ErrorClass::ServerError,
     ErrorClass::Store,
     ErrorClass::Users,
 ];
@@ -93,7 +103,7 @@ fn granted() -> Result<Verdict, ErrorClass> {
 }
 
 fn fail_open(limit: u32, window: Duration) -> FailOpenLayer {
-    FailOpenLayer::insecure([ErrorClass::Unreachable], limit, window).unwrap()
+    FailOpenLayer::insecure(limit, window).unwrap().insecure_also([ErrorClass::Unreachable]).unwrap()
 }
 
 /// The status of the response. 200 is the inner service's.
@@ -119,18 +129,23 @@ async fn every_error_is_503_except_in_the_configured_classes() {
     for class in CLASSES {
         let verifier = ScriptedVerifier::new(move |_| Err(error(class).into()));
         assert_eq!(status(&ToopherLayer::new(verifier.clone()), from_user("alice")).await, 503);
-        for configured in CLASSES {
-            let fail_open = FailOpenLayer::insecure([configured], 5, HOUR).unwrap();
+        for configured in POSSIBLE {
+            let fail_open = FailOpenLayer::insecure(5, HOUR).unwrap().insecure_also([configured]).unwrap();
             let layer = ToopherLayer::new(fail_open.layer(verifier.clone()));
             let forwarded = status(&layer, from_user("alice")).await == 200;
-            assert_eq!(forwarded, configured == class, "{configured:?} {class:?}");
+            assert_eq!(forwarded, configured == class || class == ErrorClass::Refused, "{configured:?} {class:?}");
         }
-        let none = FailOpenLayer::insecure([], 5, HOUR).unwrap();
-        assert_eq!(status(&ToopherLayer::new(none.layer(verifier)), from_user("alice")).await, 503);
+        // By default it opens only for the class that no client can cause.
+        let default = FailOpenLayer::insecure(5, HOUR).unwrap();
+        let status = status(&ToopherLayer::new(default.layer(verifier)), from_user("alice")).await;
+        assert_eq!(status, if class == ErrorClass::Refused { 200 } else { 503 }, "{class:?}");
     }
+    // A code that arrives while a limit is reached can be verified a moment later.
+    let overloaded = FailOpenLayer::insecure(5, HOUR).unwrap().insecure_also([ErrorClass::Overloaded]);
+    assert_eq!(overloaded.unwrap_err().kind(), ConfigErrorKind::FailOpen);
     // An error without a class forwards no request, whatever is configured.
     let unknown = ScriptedVerifier::new(|_| Err("timeout: unreachable, store overloaded".into()));
-    let all = FailOpenLayer::insecure(CLASSES, 5, HOUR).unwrap();
+    let all = FailOpenLayer::insecure(5, HOUR).unwrap().insecure_also(POSSIBLE).unwrap();
     assert_eq!(status(&ToopherLayer::new(all.layer(unknown)), from_user("alice")).await, 503);
 }
 
@@ -412,7 +427,7 @@ async fn a_timeout_of_a_request_that_waits_for_an_approval_forwards_nothing() {
         })
     });
     let verifier = ServiceBuilder::new()
-        .layer(FailOpenLayer::insecure([ErrorClass::Timeout], 5, HOUR).unwrap())
+        .layer(FailOpenLayer::insecure(5, HOUR).unwrap().insecure_also([ErrorClass::Timeout]).unwrap())
         .timeout(Duration::from_secs(15))
         .service(Approvals::new(phones).unwrap());
     let layer = ToopherLayer::new(verifier).approvals();
@@ -571,7 +586,7 @@ async fn the_poll_of_an_approval_does_not_fail_open() {
 
 #[test]
 fn the_limits_of_the_bounds() {
-    let new = |limit, window| FailOpenLayer::insecure(CLASSES, limit, window).map(|_| ()).map_err(|error| error.kind());
+    let new = |limit, window| FailOpenLayer::insecure(limit, window).map(|_| ()).map_err(|error| error.kind());
     let second = Duration::from_secs(1);
     assert_eq!((new(1, second), new(10_000, 24 * HOUR)), (Ok(()), Ok(())));
     for (limit, window) in [
@@ -718,4 +733,36 @@ async fn a_deadline_outside_the_verifier_counts_the_attempt_and_one_inside_does_
     for _ in 0..20 {
         assert_eq!(class_of(inside.clone()).await, Some(ErrorClass::Store));
     }
+}
+
+/// A client that can reach the API keeps it busy: connections are accepted and get no response, or are closed. A
+/// request with a wrong code is not forwarded then. If no process listens, it is.
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn by_default_only_a_refused_connection_opens() {
+    use tokio::net::TcpListener;
+    use tower_toopher::client::{Credentials, ToopherClient, ToopherVerifier};
+
+    let layer = |address: std::net::SocketAddr, deadline| {
+        let base = format!("http://{address}/v1").parse().unwrap();
+        let client = ToopherClient::new(base, Credentials::new("key", "secret").unwrap()).unwrap().timeout(deadline);
+        ToopherLayer::new(FailOpenLayer::insecure(5, HOUR).unwrap().layer(ToopherVerifier::new(client)))
+    };
+    // The system accepts the connection, and no process reads it.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let layer_of_silent = layer(silent.local_addr().unwrap(), Duration::from_millis(200));
+    assert_eq!(status(&layer_of_silent, from_user("alice")).await, 503);
+
+    let closing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let layer_of_closing = layer(closing.local_addr().unwrap(), HOUR);
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = closing.accept().await {
+            drop(stream);
+        }
+    });
+    assert_eq!(status(&layer_of_closing, from_user("alice")).await, 503);
+    accepting.abort();
+
+    let stopped = test_support::ClosedPort::new();
+    assert_eq!(status(&layer(stopped.address, HOUR), from_user("alice")).await, 200);
 }

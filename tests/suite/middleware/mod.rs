@@ -2,6 +2,7 @@
 mod axum_stack;
 mod bodies;
 mod bypassed;
+mod caching;
 mod cancellation;
 mod config_errors;
 mod extensions;
@@ -12,3 +13,5 @@ mod outcomes;
 mod public_api;
 mod readiness;
 mod secrets;
+#[cfg(feature = "axum")]
+mod sources;

@@ -11,9 +11,12 @@ use crate::support::phones::look;
 use crate::support::stores::over_all_stores;
 use crate::support::*;
 use tower::{Layer, ServiceExt};
-use tower_toopher::store::Store;
+use tower_toopher::store::{Admission, StepOutcome, Store, Throttle, UsedStep};
+use tower_toopher::time::UnixTime;
 use tower_toopher::totp::{Confirmation, Enrollment, MemoryPairings, Pairing};
-use tower_toopher::{Attempt, DenyReason, Factor, RejectionKind, ToopherLayer, TotpVerifier, UserId, Verdict};
+use tower_toopher::{
+    Attempt, BoxError, DenyReason, Factor, RejectionKind, ToopherLayer, TotpVerifier, UserId, Verdict,
+};
 
 over_all_stores!(
     a_code_is_refused_after_its_use_for_as_long_as_it_could_be_accepted,
@@ -26,6 +29,7 @@ over_all_stores!(
     while_locked_a_right_code_is_refused_and_not_recorded_as_used,
     after_a_hundred_failures_an_administrator_unlocks,
     unknown_and_unenrolled_users_look_like_others,
+    a_year_of_guesses_beside_a_user_who_logs_in_daily,
 );
 
 const TOTP: Verdict = Verdict::Granted(Factor::Totp);
@@ -302,4 +306,50 @@ async fn unknown_and_unenrolled_users_look_like_others<S: Store>(stores: [S; 2])
     }
     assert_eq!((statuses[0], statuses[5], statuses[101]), (401, 429, 429));
     assert_eq!(two.calls.count(), 0);
+}
+
+fn ok<T, E: Into<BoxError>>(result: Result<T, E>) -> T {
+    result.map_err(Into::into).unwrap()
+}
+
+/// An attacker with the password tries at every moment at which an attempt is admitted, all year. The user logs in each
+/// morning, mistypes every third time, and is throttled like the attacker.
+async fn a_year_of_guesses_beside_a_user_who_logs_in_daily<S: Store>([store, other]: [S; 2]) {
+    const DAY: u64 = 24 * 3600;
+    let throttle = Throttle::default();
+    let (mut guesses, mut longest) = (0_u32, [Duration::ZERO; 2]);
+    let mut now = UnixTime::from_secs(T);
+    for day in 0..365 {
+        let morning = UnixTime::from_secs(T + (day + 1) * DAY);
+        loop {
+            match ok(store.count_attempt(&alice(), &throttle, now).await) {
+                Admission::Admitted => guesses += 1,
+                Admission::Throttled { retry_after } if now + retry_after < morning => now = now + retry_after,
+                Admission::Throttled { .. } => break,
+                other => panic!("{other:?} on day {day}"),
+            }
+        }
+        now = now.max(morning);
+        // The next attempt is the user's.
+        for _ in 0..if day % 3 == 0 { 2 } else { 1 } {
+            let begun = now;
+            while let Admission::Throttled { retry_after } = ok(other.count_attempt(&alice(), &throttle, now).await) {
+                now = now + retry_after;
+            }
+            let longest = &mut longest[usize::from(day >= 3)];
+            *longest = (*longest).max(now.saturating_duration_since(begun));
+        }
+        let used = UsedStep::new("", day + 1, now + Duration::from_secs(1260));
+        assert_eq!(ok(other.record_step(&alice(), &used, now).await), StepOutcome::Fresh);
+    }
+    assert!(guesses <= 100 + 365 * 5, "{guesses}");
+    // The attacker does reach the limit, which the documentation states.
+    assert!(guesses > 1500, "{guesses}");
+    // With the default window, and with two steps to each side.
+    for valid_codes in [3.0, 5.0] {
+        let probability = 1.0 - (1.0_f64 - valid_codes / 1e6).powf(f64::from(guesses));
+        assert!(probability < 0.01, "{probability}");
+    }
+    assert!(longest[0] <= Duration::from_secs(3600), "{longest:?}");
+    assert!(longest[1] <= throttle.recent_interval(), "{longest:?}");
 }

@@ -21,3 +21,4 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod suites;
+mod unknown;

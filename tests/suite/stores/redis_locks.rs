@@ -229,7 +229,7 @@ fn attempts_of_another_process_are_not_released() {
     let record = || {
         let keys: Vec<String> = redis.ask(&["KEYS", "*:f"]);
         let record: String = redis.ask(&["GET", &keys[0]]);
-        (record.split(' ').next().unwrap().to_owned(), record.split(' ').count() - 4, keys[0].clone())
+        (record.split(' ').next().unwrap().to_owned(), record.split(' ').count() - 6, keys[0].clone())
     };
     assert_eq!(count(), Admission::Admitted);
     block_on(takes_back.release_attempt(&alice, &throttle)).unwrap();

@@ -31,6 +31,8 @@ enum Wrong {
     Seconds,
     /// Few failures are kept for as long as many.
     KeepsFew,
+    /// A success deletes recent failures too.
+    SuccessDeletesAll,
 }
 
 /// A store in two maps, each read and written under one lock, or under two.
@@ -57,6 +59,17 @@ impl Maps {
 
     fn cut(&self, time: UnixTime) -> UnixTime {
         if self.wrong == Wrong::Seconds { UnixTime::from_secs(time.as_secs()) } else { time }
+    }
+
+    fn succeed(&self, user: &UserId) {
+        let mut all = self.failures.lock().unwrap();
+        match all.get_mut(user.as_str()) {
+            Some((failures, count)) if self.wrong != Wrong::SuccessDeletesAll => {
+                failures.succeed();
+                *count = 0;
+            }
+            _ => drop(all.remove(user.as_str())),
+        }
     }
 
     fn change<T>(&self, user: &UserId, races: Wrong, change: impl FnOnce(&mut Counted) -> T) -> T {
@@ -118,13 +131,15 @@ impl Store for Maps {
         }
         let keep_until = used.keep_until().max(kept.map_or(UnixTime::EPOCH, |(_, until)| until));
         all.insert(key, (used.step(), self.cut(keep_until)));
-        self.failures.lock().unwrap().remove(user.as_str());
+        self.succeed(user);
         Ok(StepOutcome::Fresh)
     }
 
     async fn clear(&self, user: &UserId, records: Records) -> Result<(), Infallible> {
-        if records.include_failures() {
-            self.failures.lock().unwrap().remove(user.as_str());
+        match records {
+            Records::FailuresAndApprovals => self.succeed(user),
+            Records::Failures => drop(self.failures.lock().unwrap().remove(user.as_str())),
+            _ => {}
         }
         Ok(())
     }
@@ -137,13 +152,14 @@ fn fails(test: impl FnOnce()) -> bool {
 
 #[test]
 fn each_faulty_store_fails_the_test_for_its_fault() {
-    let tests: [(Wrong, Test<Maps>); 6] = [
+    let tests: [(Wrong, Test<Maps>); 7] = [
         (Wrong::LockOutStays, conformance::a_lock_out_is_released_with_its_attempt),
         (Wrong::ReleaseRaces, conformance::concurrent_releases_are_all_applied),
         (Wrong::CountRaces, conformance::concurrent_attempts_are_all_counted),
         (Wrong::SpendRaces, conformance::concurrent_steps_are_fresh_once),
         (Wrong::Seconds, conformance::times_are_finer_than_seconds),
         (Wrong::KeepsFew, conformance::small_counts_expire_after_a_month_and_not_before),
+        (Wrong::SuccessDeletesAll, conformance::recent_failures_outlast_successes),
     ];
     for (wrong, test) in tests {
         assert!(fails(|| test(&Maps::new(wrong))), "{wrong:?} passes");

@@ -11,8 +11,8 @@ use tower_toopher::store::{Admission, MemoryStore, Records, StepOutcome, Store, 
 use tower_toopher::time::Clock as ClockSource;
 use tower_toopher::time::UnixTime;
 use tower_toopher::totp::{
-    Confirmation, Enrollment, Lookup, MemoryPairings, Pairing, Pairings, RecoveryCode, RecoveryCodeDigest,
-    TotpErrorKind, Window,
+    Confirmation, Digits, Enrollment, Lookup, MemoryPairings, Pairing, Pairings, RecoveryCode, RecoveryCodeDigest,
+    Secret, Totp, TotpErrorKind, Window,
 };
 use tower_toopher::verify::{ErrorClass, VerifierError};
 use tower_toopher::{
@@ -41,12 +41,35 @@ const UNKNOWN: Verdict = Verdict::Denied(DenyReason::UnknownUser);
 const NOT_ENROLLED: Verdict = Verdict::Denied(DenyReason::NotEnrolled);
 
 #[tokio::test]
-async fn two_devices_of_a_user_have_separate_used_steps() {
-    let (verifier, _, users) = totp_verifier();
+async fn a_code_is_used_up_for_every_pairing_with_its_secret() {
+    let (verifier, clock, users) = totp_verifier();
     assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
-    users.insert(alice(), Pairing::confirmed(rfc_totp()).device("a new phone"));
-    assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
+    // The same secret, enrolled once more.
+    users.insert(alice(), Pairing::confirmed(rfc_totp()));
     assert_eq!(send(&verifier, CODE).await.unwrap(), REPLAYED);
+    let otp = CODE.parse().unwrap();
+    let again = Pairing::unconfirmed(rfc_totp());
+    let lax = verifier.clone().window(Window::new(10, 10).unwrap());
+    for verifier in [&verifier, &lax] {
+        let confirmation = verifier.confirm(&alice(), &again, &otp).await.unwrap();
+        assert!(matches!(confirmation, Confirmation::Denied(DenyReason::ReplayedOtp)));
+        // Shown with another number of digits, it is the same step of the same secret.
+        let longer = Pairing::confirmed(rfc_totp().digits(Digits::Eight));
+        let long = verifier.verify_otp(&alice(), &[longer], &"07081804".parse().unwrap()).await.unwrap();
+        assert_eq!(long, REPLAYED);
+    }
+    // The first code of an enrollment is used up for the other pairing, too.
+    clock.set(T + 30);
+    let otp = NEXT_CODE.parse().unwrap();
+    assert!(matches!(verifier.confirm(&alice(), &again, &otp).await.unwrap(), Confirmation::Confirmed(_)));
+    assert_eq!(send(&verifier, NEXT_CODE).await.unwrap(), REPLAYED);
+    // Another user with the same secret is not affected, and neither is another secret of the same user.
+    let bob = user("bob");
+    users.insert(bob.clone(), Pairing::confirmed(rfc_totp()));
+    assert_eq!(send_as(&verifier, bob, NEXT_CODE).await.unwrap(), TOTP);
+    let other = Pairing::confirmed(Totp::new(Secret::generate().unwrap()));
+    let code = other.totp().code_at(clock.now());
+    assert_eq!(verifier.verify_otp(&alice(), &[other], &code).await.unwrap(), TOTP);
 }
 
 #[tokio::test]
@@ -240,8 +263,9 @@ async fn an_attempt_that_cannot_be_released_is_a_failure() {
     }
     // Until here a success clears all of them, and no code was used up by a fault.
     assert_eq!(send(&sound, &code()).await.unwrap(), TOTP);
+    // More slowly than recent failures expire, which a success does not clear.
     for _ in 0..100 {
-        clock.advance(3600);
+        clock.advance(5 * 3600);
         assert!(send(&broken, &code()).await.unwrap_err().kind() == TotpErrorKind::Store);
     }
     clock.advance(3600);
@@ -263,8 +287,9 @@ async fn when_the_failures_cannot_be_cleared_a_redeemed_recovery_code_still_coun
 #[tokio::test]
 async fn one_secret_of_two_devices_is_used_on_both() {
     let (verifier, ..) = totp_verifier();
-    let pairings = ["a", "b"].map(|device| Pairing::confirmed(rfc_totp()).device(device));
-    let reversed = [pairings[1].clone(), pairings[0].clone()];
+    let pairings = [0; 2].map(|_| Pairing::confirmed(rfc_totp()));
+    let other = Pairing::confirmed(Totp::new(Secret::generate().unwrap()));
+    let reversed = [other, pairings[1].clone(), pairings[0].clone()];
     let otp = CODE.parse().unwrap();
     let verify = |pairings: Vec<Pairing>| {
         let (verifier, otp) = (&verifier, &otp);
@@ -274,7 +299,7 @@ async fn one_secret_of_two_devices_is_used_on_both() {
     assert_eq!(verify(pairings.to_vec()).await, REPLAYED);
     assert_eq!(verify(reversed.to_vec()).await, REPLAYED);
     assert_eq!(verify(vec![pairings[1].clone()]).await, REPLAYED);
-    let unconfirmed = vec![Pairing::unconfirmed(rfc_totp()).device("c")];
+    let unconfirmed = vec![Pairing::unconfirmed(rfc_totp())];
     assert_eq!(verify(unconfirmed).await, NOT_ENROLLED);
 }
 
@@ -347,7 +372,7 @@ async fn in_a_full_store_a_right_code_and_a_wrong_one_have_the_same_response() {
 async fn an_unconfirmed_enrollment_replaces_no_pairing() {
     let (verifier, clock, users) = totp_verifier();
     let enrollment = Enrollment::new("Example", "alice").unwrap();
-    users.insert(alice(), enrollment.pairing().device("new"));
+    users.insert(alice(), enrollment.pairing());
     assert_eq!(send(&verifier, CODE).await.unwrap(), TOTP);
     let new = users.unconfirmed(&alice()).unwrap();
     let confirmation = verifier.confirm(&alice(), &new, &new.totp().code_at(clock.now())).await.unwrap();

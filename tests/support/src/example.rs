@@ -51,6 +51,12 @@ impl Example {
         Self { process, url, printed }
     }
 
+    /// Sends SIGTERM, waits for the end of the process, and returns whether it ended with success.
+    pub fn stop(&mut self) -> bool {
+        super::output("kill", &["-TERM", &self.process.id().to_string()]);
+        self.process.wait().unwrap().success()
+    }
+
     /// The address of the example, without the scheme.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")

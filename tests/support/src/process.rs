@@ -59,6 +59,25 @@ impl Running {
     pub fn start_with(folder: &Path, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
         let mut command = command(folder);
         more(&mut command);
+        Self::start_command(command, arguments)
+    }
+
+    /// The same with a limit of open files, set by options of the shell's `ulimit`.
+    pub fn start_with_files(folder: &Path, ulimit: &str, arguments: &[&str]) -> Self {
+        let server = command(folder);
+        let mut shell = Command::new("sh");
+        shell.current_dir(folder).args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\"")]);
+        shell.arg(server.get_program());
+        for (name, value) in server.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Self::start_command(shell, arguments)
+    }
+
+    fn start_command(mut command: Command, arguments: &[&str]) -> Self {
         let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -99,9 +118,23 @@ impl Running {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until the log contains a text.
+    pub fn wait_for_log(&self, text: &str) {
+        let start = std::time::Instant::now();
+        while !self.log().contains(text) {
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "no {text:?} in {}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        output("kill", &[&format!("-{name}"), &self.process.id().to_string()]);
+    }
+
     /// SIGTERM, and whether it ended well.
     pub fn stop(&mut self) -> bool {
-        output("kill", &["-TERM", &self.process.id().to_string()]);
+        self.signal("TERM");
         self.process.wait().unwrap().success()
     }
 }

@@ -5,6 +5,7 @@ use toopher_sql::{Error, Record, Row};
 
 use super::terminal::TerminalRow;
 use super::time::utc;
+use crate::api_error::ApiError;
 use crate::audit::Audit;
 
 /// An authentication request, selected by [`REQUEST_COLUMNS`], `TERMINAL_COLUMNS` and `USER_COLUMNS`.
@@ -25,6 +26,9 @@ pub(crate) struct RequestRow {
     action_id: String,
     action_name: String,
     pub(crate) request_pairing_id: Option<String>,
+    request_pairing_state: Option<String>,
+    /// Whether there is no phone that could answer.
+    otp_only: bool,
     pub(crate) terminal: TerminalRow,
 }
 
@@ -46,6 +50,8 @@ impl Record for RequestRow {
             action_id: row.get("action_id")?,
             action_name: row.get("action_name")?,
             request_pairing_id: row.get("request_pairing_id")?,
+            request_pairing_state: row.get("request_pairing_state")?,
+            otp_only: row.get("otp_only")?,
             terminal: row.read()?,
         })
     }
@@ -72,10 +78,69 @@ pub(crate) const REQUEST_COLUMNS: &str = concat!(
     "') AS expired, r.automated, r.totp_valid, r.automation_allowed, r.challenge_required,
     r.number,
     r.created AS request_created, r.modified AS request_modified, r.expires AS request_expires,
-    r.pairing_id AS request_pairing_id, a.id AS action_id, a.name AS action_name"
+    r.pairing_id AS request_pairing_id,
+    (SELECT d.state FROM pairings d WHERE d.id = r.pairing_id) AS request_pairing_state,
+    NOT EXISTS (SELECT 1 FROM pairings d WHERE d.id = r.pairing_id AND d.device_id IS NOT NULL) AS otp_only,
+    a.id AS action_id, a.name AS action_name"
 );
 
+/// The reason and its code of a request that no phone can answer. Clients then ask the user for an OTP.
+const OTP_REQUIRED: (&str, u16) = ("User requires OTP authentication", 708);
+
+/// The content of a request that a wrong OTP has denied.
+pub(crate) struct DeniedRequest {
+    pub(crate) id: String,
+    pub(crate) terminal: TerminalRow,
+    pub(crate) action_id: String,
+    pub(crate) action_name: String,
+    pub(crate) reason: &'static str,
+    pub(crate) automation_allowed: bool,
+    pub(crate) challenge_required: bool,
+}
+
 impl RequestRow {
+    /// A request for a response alone.
+    pub(crate) fn denied(denied: DeniedRequest, now: i64) -> Self {
+        Self {
+            request_id: denied.id,
+            request_state: "denied".to_owned(),
+            expired: false,
+            automated: false,
+            totp_valid: false,
+            reason: denied.reason.to_owned(),
+            automation_allowed: denied.automation_allowed,
+            challenge_required: denied.challenge_required,
+            number: None,
+            request_created: now,
+            request_modified: now,
+            request_expires: now,
+            action_id: denied.action_id,
+            action_name: denied.action_name,
+            request_pairing_id: None,
+            request_pairing_state: None,
+            otp_only: false,
+            terminal: denied.terminal,
+        }
+    }
+
+    /// Whether an approval has granted the request: a person on the phone, or a rule, and no OTP.
+    pub(crate) fn is_approved(&self) -> bool {
+        self.request_state == "granted" && !self.totp_valid
+    }
+
+    /// The error of a grant that is no longer valid: the user was disabled since, or the pairing has ended.
+    pub(crate) fn revocation(&self) -> Option<ApiError> {
+        if self.request_state != "granted" {
+            None
+        } else if !self.terminal.user.user_enabled {
+            Some(ApiError::USER_DISABLED)
+        } else if self.request_pairing_state.as_deref().is_some_and(|state| state != "enabled") {
+            Some(ApiError::DEACTIVATED)
+        } else {
+            None
+        }
+    }
+
     /// Adds the user, action, terminal and ids to the audit of a decision.
     pub(crate) fn describe(&self, audit: &mut Audit) {
         audit.approval = Some(self.request_id.clone());
@@ -93,6 +158,7 @@ impl RequestRow {
 
     pub(crate) fn json(&self) -> Value {
         let pending = self.request_state == "pending";
+        let (reason, reason_code) = if pending && self.otp_only { OTP_REQUIRED } else { (self.reason.as_str(), 0) };
         let mut json = json!({
             "id": self.request_id,
             "pending": pending,
@@ -100,8 +166,8 @@ impl RequestRow {
             "granted": !pending && self.request_state == "granted",
             "automated": self.automated,
             "cancelled": self.request_state == "cancelled",
-            "reason": self.reason,
-            "reason_code": 0,
+            "reason": reason,
+            "reason_code": reason_code,
             "totp_valid": self.totp_valid,
             "automation_allowed": self.automation_allowed,
             "challenge_required": self.challenge_required,

@@ -5,6 +5,7 @@ use toopher_sql::{Error, Record, Row};
 
 use super::time::utc;
 use super::user::User;
+use crate::id::new_id;
 
 /// A terminal, selected by [`TERMINAL_COLUMNS`] and `USER_COLUMNS`.
 pub(crate) struct TerminalRow {
@@ -33,6 +34,18 @@ pub(crate) const TERMINAL_COLUMNS: &str = "t.id AS terminal_id, t.name AS termin
     t.created AS terminal_created, t.modified AS terminal_modified";
 
 impl TerminalRow {
+    /// A terminal for a response alone.
+    pub(crate) fn not_stored(user: User, name: String, discriminator: String, now: i64) -> Self {
+        Self {
+            terminal_id: new_id(),
+            terminal_name: name,
+            discriminator,
+            terminal_created: now,
+            terminal_modified: now,
+            user,
+        }
+    }
+
     pub(crate) fn user_id(&self) -> &str {
         &self.user.user_id
     }

@@ -37,6 +37,10 @@ impl User {
         &self.user_name
     }
 
+    pub(crate) fn has_recovery_codes(&self) -> bool {
+        self.recovery_codes_left > 0
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({
             "id": self.user_id,

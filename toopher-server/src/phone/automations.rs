@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use toopher_sql::{Row, query};
 
-use super::device::Device;
 use crate::api_error::ApiError;
 use crate::id::Id;
+use crate::models::Device;
 use crate::state::Server;
 
 pub(super) async fn automations(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
@@ -38,8 +38,13 @@ pub(super) async fn remove_automation(
     Id(id): Id,
     device: Device,
 ) -> Result<Json<Value>, ApiError> {
-    let removed =
-        query("DELETE FROM automations WHERE id = $1 AND pairing_id IN (SELECT id FROM pairings WHERE device_id = $2)");
+    const MINE: &str =
+        "FROM automations WHERE id = $1 AND pairing_id IN (SELECT id FROM pairings WHERE device_id = $2)";
+    // A deletion acquires the write lock of SQLite, also if it deletes nothing. Devices without a rule must not.
+    if query(format!("SELECT id {MINE}")).bind(&id).bind(&device.id).row(&server.database).await?.is_none() {
+        return Err(ApiError::NOT_FOUND);
+    }
+    let removed = query(format!("DELETE {MINE}"));
     let removed = removed.bind(&id).bind(&device.id).execute(&server.database).await?;
     if removed > 0 { Ok(Json(json!({}))) } else { Err(ApiError::NOT_FOUND) }
 }

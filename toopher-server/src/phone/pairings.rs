@@ -2,17 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use toopher_sql::{Row, query};
 
-use super::device::{Device, json_body};
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
+use crate::body::JsonBody;
 use crate::crypto::digest;
 use crate::id::Id;
+use crate::models::Device;
 use crate::state::Server;
 
 /// How long a pairing can be allowed, in seconds.
@@ -67,6 +67,8 @@ impl Server {
                 return Err(ApiError::NOT_FOUND.with_reason("not_pending"));
             }
             audit.settle(outcome);
+            // The other pages and event streams of the device.
+            self.notify(Some(&device.id)).await;
             Ok(Json(json!({})))
         };
         let changed = changed.await;
@@ -83,19 +85,37 @@ pub(super) struct Claim {
 pub(super) async fn claim(
     State(server): State<Server>,
     device: Device,
-    claim: Result<Json<Claim>, JsonRejection>,
+    JsonBody(claim): JsonBody<Claim>,
 ) -> Result<Json<Value>, ApiError> {
     let now = server.now_i64()?;
-    let id: Option<String> = query(
-        "UPDATE pairings SET device_id = $1, claim_digest = NULL, sealed_claim = NULL, modified = $2
-         WHERE claim_digest = $3 AND claim_expires > $2 AND device_id IS NULL AND state = 'pending' RETURNING id",
-    )
-    .bind(&device.id)
-    .bind(now)
-    .bind(digest(&json_body(claim)?.claim))
-    .scalar(&server.database)
-    .await?;
-    Ok(Json(json!({ "id": id.ok_or(ApiError::NOT_FOUND)? })))
+    let claim = digest(&claim.claim);
+    // Of a claim that does not exist, nothing is written: it must not delay the writes of signed calls.
+    let known = query("SELECT id FROM pairings WHERE claim_digest = $1").bind(&claim).row(&server.database).await?;
+    known.ok_or(ApiError::NOT_FOUND)?;
+    let mut transaction = server.database.begin(&format!("device {}", device.id)).await?;
+    let id: Option<String> = if server.insert_device(&device, &mut transaction).await? {
+        query(
+            "UPDATE pairings SET device_id = $1, claim_digest = NULL, sealed_claim = NULL, modified = $2
+             WHERE claim_digest = $3 AND claim_expires > $2 AND device_id IS NULL AND state = 'pending' RETURNING id",
+        )
+        .bind(&device.id)
+        .bind(now)
+        .bind(claim)
+        .scalar(&mut transaction)
+        .await?
+    } else {
+        None
+    };
+    match id {
+        Some(id) => {
+            transaction.commit().await?;
+            Ok(Json(json!({ "id": id })))
+        }
+        None => {
+            transaction.rollback().await?;
+            Err(ApiError::NOT_FOUND)
+        }
+    }
 }
 
 pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
@@ -140,6 +160,7 @@ impl Server {
         let sealed: Option<Vec<u8>> = query(
             "UPDATE pairings SET state = 'enabled', modified = $1
              WHERE id = $2 AND device_id = $3 AND state = 'pending' AND modified > $1 - $4
+                AND EXISTS (SELECT 1 FROM devices d WHERE d.id = device_id AND NOT d.removed)
                 AND (NOT from_page OR NOT EXISTS
                     (SELECT 1 FROM pairings o WHERE o.user_id = pairings.user_id AND o.state = 'enabled'))
              RETURNING sealed_secret",

@@ -2,17 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use toopher_sql::{Row, query};
 use tower_toopher::Factor;
 
-use super::device::{Device, json_body};
 use crate::api_error::ApiError;
+use crate::attempts::Limit;
 use crate::audit::{Audit, Outcome};
+use crate::body::JsonBody;
 use crate::id::{Id, new_id};
-use crate::models::{REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
+use crate::models::{Device, REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
 use crate::state::Server;
 
 /// True for an answer that allows a request with a wrong number. A missing number is wrong.
@@ -66,6 +66,13 @@ impl Server {
                 return Err(ApiError::bad_request("Send the number of two digits that the site shows, as \"number\"."));
             }
         }
+        let limits = if request.number().is_some() && allow {
+            request.request_pairing_id.as_deref().map(Limit::on_numbers)
+        } else {
+            None
+        };
+        let limits = limits.as_ref().map_or(&[][..], |limits| &limits[..]);
+        self.count_attempt(limits).await?;
         let state = if allow { "granted" } else { "denied" };
         let reason = if allow { "" } else { "The request was denied on the phone." };
         // Serialized with changes of the terminal, for which a rule may be created below.
@@ -83,6 +90,7 @@ impl Server {
         let decided = decided.bind(state).bind(reason).bind(now).bind(id).bind(&device.id).bind(number);
         let Some(decided) = decided.one::<(String, String)>(&mut transaction).await? else {
             transaction.rollback().await?;
+            self.release_attempt(limits).await;
             return Err(ApiError::DECIDED);
         };
         let (decided, reason) = decided;
@@ -112,6 +120,9 @@ impl Server {
             (_, true) => Outcome::Denied("wrong_number"),
             (_, false) => Outcome::Denied("denied_by_user"),
         });
+        if decided == "granted" {
+            self.release_attempt(limits).await;
+        }
         self.notify(Some(&device.id)).await;
         Ok(Json(json!({
             "id": id,
@@ -135,16 +146,16 @@ pub(super) async fn allow(
     State(server): State<Server>,
     Id(id): Id,
     device: Device,
-    answer: Result<Json<Answer>, JsonRejection>,
+    JsonBody(answer): JsonBody<Answer>,
 ) -> Result<Json<Value>, ApiError> {
-    server.answer(&device, &id, true, json_body(answer)?).await
+    server.answer(&device, &id, true, answer).await
 }
 
 pub(super) async fn deny(
     State(server): State<Server>,
     Id(id): Id,
     device: Device,
-    answer: Result<Json<Answer>, JsonRejection>,
+    JsonBody(answer): JsonBody<Answer>,
 ) -> Result<Json<Value>, ApiError> {
-    server.answer(&device, &id, false, json_body(answer)?).await
+    server.answer(&device, &id, false, answer).await
 }

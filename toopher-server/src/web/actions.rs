@@ -4,6 +4,7 @@ use toopher_sql::query;
 
 use super::session::Session;
 use crate::api_error::ApiError;
+use crate::attempts::Limit;
 use crate::audit::{Audit, Outcome};
 use crate::crypto::digest;
 use crate::models::PairingRow;
@@ -11,6 +12,7 @@ use crate::otp::OtpCheck;
 use crate::params::Params;
 use crate::state::Server;
 
+const UNSUPPORTED: &str = "This page does not support this action.";
 const WRONG_CODE: &str = "This code was not accepted. Wait for the next one.";
 
 impl Session {
@@ -19,8 +21,13 @@ impl Session {
         let field = |name: &'static str| form.get(&[name]).map(Option::unwrap_or_default);
         match field("act")? {
             "pair" if self.kind == "pair" || (self.kind == "authenticate" && self.inline_pairing) => {
-                self.pair(server, field("phrase")?).await
+                self.pair(server, field("phrase")?, field("otp")?).await
             }
+            // The settings page offers it to a user without a phone only.
+            "pair" if self.kind == "manage" => match self.pairing(server).await? {
+                Some(pairing) if pairing.pairing_state == "enabled" => Ok(Some(UNSUPPORTED)),
+                _ => self.pair(server, field("phrase")?, field("otp")?).await,
+            },
             "otp" if self.kind == "authenticate" => {
                 let otp = field("otp")?;
                 let mut audit = self.audit(Audit::for_request().decided_by("otp"));
@@ -34,7 +41,7 @@ impl Session {
                 let removed = self.remove(server, pairing, otp, &mut audit).await;
                 audit.close(removed)
             }
-            _ => Ok(Some("This page does not support this action.")),
+            _ => Ok(Some(UNSUPPORTED)),
         }
     }
 
@@ -52,7 +59,7 @@ impl Session {
         request.describe(audit);
         Ok(match server.answer_by_otp(&request, otp, audit).await? {
             OtpCheck::Right(_) => None,
-            OtpCheck::Wrong(_) => Some(WRONG_CODE),
+            OtpCheck::Wrong { .. } => Some(WRONG_CODE),
         })
     }
 
@@ -72,37 +79,74 @@ impl Session {
             return Ok(Some("This phone is not paired."));
         };
         audit.pairing = Some(id.to_owned());
-        match server.check_otp(&self.user_id, Some(id), otp, audit).await? {
-            OtpCheck::Wrong(_) => Ok(Some(WRONG_CODE)),
+        let check = server.check_otp(&self.user_id, Some(id), otp).await?;
+        check.describe_denial(audit);
+        match check {
+            OtpCheck::Wrong { .. } => Ok(Some(WRONG_CODE)),
             OtpCheck::Right(_) => {
                 server.unpair(id, pairing.device_id.as_deref(), audit).await?;
+                self.set_pairing(server, id).await?;
                 Ok(None)
             }
         }
     }
 
     /// Pairs with the phone that shows the phrase, unless the user has a pairing: the user has only shown the first
-    /// factor.
-    async fn pair(&self, server: &Server, phrase: &str) -> Result<Option<&'static str>, ApiError> {
+    /// factor. A user with recovery codes must also use one of them, because an attacker with the first factor must not
+    /// be able to add another second one.
+    async fn pair(&self, server: &Server, phrase: &str, code: &str) -> Result<Option<&'static str>, ApiError> {
+        let user = server.user(&self.requester_id, &self.user_id).await?.ok_or(ApiError::NO_USER)?;
+        if !user.user_enabled {
+            return Ok(Some(UNSUPPORTED));
+        }
         let pairing = self.pairing(server).await?;
         if pairing.is_some_and(|pairing| matches!(pairing.pairing_state.as_str(), "enabled" | "pending")) {
             return Ok(None);
         }
-        // The attempt is counted before the phrase is compared, so that the phrases of other users cannot be guessed.
+        // The attempt is counted before the phrase is compared, so that the phrases of other users cannot be guessed:
+        // for this page, and below for all pages and calls.
         let counted = query(
             "UPDATE web_sessions SET phrases_left = phrases_left - 1 WHERE token_digest = $1 AND phrases_left > 0",
         );
         if counted.bind(digest(&self.token)).execute(&server.database).await? == 0 {
             return Ok(Some("Too many attempts. Go back, and start again."));
         }
-        let Some(id) = server.pair_by_phrase(&self.user_id, phrase, true).await? else {
+        let limits = Limit::on_phrases(&self.requester_id, &self.user_id);
+        let Some(device) = server.take_phrase(&limits, phrase).await? else {
             return Ok(Some("No phone shows these words. They change every few minutes."));
         };
+        // After the phrase, which the phone replaces: a wrong phrase must not use up a recovery code.
+        if user.has_recovery_codes() && !self.has_used_code(server, code).await? {
+            return Ok(Some("This recovery code was not accepted. The phone shows new words."));
+        }
+        let id = server.new_pairing(&self.user_id, Some(&device), None, true).await?;
+        self.set_pairing(server, &id).await?;
+        Ok(None)
+    }
+
+    /// Uses up a recovery code. Returns whether it was accepted.
+    async fn has_used_code(&self, server: &Server, code: &str) -> Result<bool, ApiError> {
+        let mut audit = self.audit(Audit::for_pairing().decided_by("otp"));
+        let accepted = async {
+            let check = server.check_otp(&self.user_id, None, code).await?;
+            check.describe_denial(&mut audit);
+            let accepted = matches!(check, OtpCheck::Right(_));
+            if accepted {
+                audit.settle(None);
+            }
+            Ok(accepted)
+        };
+        let accepted = accepted.await;
+        audit.close(accepted)
+    }
+
+    /// Records the pairing that this page has requested or removed.
+    async fn set_pairing(&self, server: &Server, id: &str) -> Result<(), ApiError> {
         query("UPDATE web_sessions SET pairing_id = $1 WHERE token_digest = $2")
             .bind(id)
             .bind(digest(&self.token))
             .execute(&server.database)
             .await?;
-        Ok(None)
+        Ok(())
     }
 }

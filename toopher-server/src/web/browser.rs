@@ -1,7 +1,8 @@
 //! What the browser sends about itself and the site: its cookie, the frame, and the origin.
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri};
 use toopher_oauth1::BaseUri;
+use tower_toopher::headers::cookie;
 
 use crate::api_error::ApiError;
 
@@ -17,12 +18,17 @@ pub(super) fn require_frame(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
+/// The maximum length of a host and a port: longer than a name in DNS (253 bytes), and short enough for an index.
+const MAX_AUTHORITY: usize = 260;
+
 /// The origin of a URL, as browsers serialize it.
 pub(super) fn origin(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     let (scheme, authority) = (url.scheme_str()?, url.authority()?.as_str());
     // The origin becomes part of a content security policy, where other characters have a meaning.
-    if !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
+    if authority.len() > MAX_AUTHORITY
+        || !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    {
         return None;
     }
     let site = BaseUri::new(scheme, authority, "/").ok()?;
@@ -30,10 +36,35 @@ pub(super) fn origin(url: &str) -> Option<String> {
 }
 
 pub(super) fn terminal_cookie(headers: &HeaderMap) -> Option<String> {
-    let mut pairs =
-        headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
-    let value = pairs.find_map(|pair| pair.trim().strip_prefix(TERMINAL_COOKIE)?.strip_prefix('='))?;
+    let value = cookie(headers, TERMINAL_COOKIE)?;
     // Only the format of this server's tokens: the value becomes part of a discriminator.
-    (value.len() == 43 && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')))
-        .then(|| value.to_owned())
+    let valid = value.len() == 43 && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if valid { std::str::from_utf8(value).ok().map(str::to_owned) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header};
+
+    use super::*;
+
+    #[test]
+    fn foreign_cookies_do_not_hide_the_terminal() {
+        let value = "a".repeat(43);
+        let read = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            terminal_cookie(&headers)
+        };
+        let own = format!("{TERMINAL_COOKIE}={value}");
+        for lines in [&["name=Zo\u{eb}", &own][..], &[&format!("name=Zo\u{eb}; {own}; b=\u{ff}")]] {
+            assert_eq!(read(lines).as_deref(), Some(&*value), "{lines:?}");
+        }
+        let double = format!("{own}; {TERMINAL_COOKIE}={}", "b".repeat(43));
+        for lines in [&[&*double][..], &[&format!("{own}0")], &[]] {
+            assert_eq!(read(lines), None, "{lines:?}");
+        }
+    }
 }

@@ -17,15 +17,18 @@ use axum::routing::get;
 
 use crate::state::Server;
 
+pub(crate) use self::session::SESSION_LIFETIME;
+
 pub(crate) fn router() -> Router<Server> {
     Router::new()
         .route("/authenticate", get(open::authenticate))
-        .route("/auth", get(open::authenticate))
-        .route("/auth-v2", get(open::authenticate))
+        .route("/auth", get(open::authenticate_only))
+        .route("/auth-v2", get(open::authenticate_only))
         .route("/pair", get(open::pair))
         .route("/pair-v2", get(open::pair))
         .route("/unpair", get(open::unpair))
         .route("/manage_user", get(open::manage))
+        .route("/error.html", get(page::unsignable))
         .route("/frame.js", get(page::script))
         .route("/frame.css", get(page::style))
         .route("/session/{token}", get(show::show).post(show::act))

@@ -16,26 +16,33 @@ use crate::params::Params;
 use crate::state::Server;
 
 pub(super) async fn authenticate(State(server): State<Server>, request: Request) -> Response {
-    open(server, request, "authenticate").await
+    open(server, request, "authenticate", true).await
+}
+
+/// The older page, whose sites show the page for pairing themselves, after error 705 or 707.
+pub(super) async fn authenticate_only(State(server): State<Server>, request: Request) -> Response {
+    open(server, request, "authenticate", false).await
 }
 
 pub(super) async fn pair(State(server): State<Server>, request: Request) -> Response {
-    open(server, request, "pair").await
+    open(server, request, "pair", false).await
 }
 
 pub(super) async fn unpair(State(server): State<Server>, request: Request) -> Response {
-    open(server, request, "unpair").await
+    open(server, request, "unpair", false).await
 }
 
 pub(super) async fn manage(State(server): State<Server>, request: Request) -> Response {
-    open(server, request, "manage").await
+    open(server, request, "manage", false).await
 }
 
 /// Errors are shown to the user and are not signed, since the sender of the URL is not authenticated.
-async fn open(server: Server, request: Request, kind: &'static str) -> Response {
+///
+/// `inline_pairing` is the default of the parameter `allow_inline_pairing`.
+async fn open(server: Server, request: Request, kind: &'static str, inline_pairing: bool) -> Response {
     let (parts, _) = request.into_parts();
     let mut audit = Audit::for_call();
-    let opened = verify(&server, &parts, kind, &mut audit).await;
+    let opened = verify(&server, &parts, kind, inline_pairing, &mut audit).await;
     match audit.close(opened) {
         Ok(response) => response,
         // Users cannot correct a signature, so they get another text.
@@ -44,26 +51,31 @@ async fn open(server: Server, request: Request, kind: &'static str) -> Response 
     }
 }
 
-async fn verify(server: &Server, parts: &Parts, kind: &'static str, audit: &mut Audit) -> Result<Response, ApiError> {
+async fn verify(
+    server: &Server,
+    parts: &Parts,
+    kind: &'static str,
+    inline_pairing: bool,
+    audit: &mut Audit,
+) -> Result<Response, ApiError> {
     // Not HEAD either: the URL can be used once, and is for a person.
     if parts.method != Method::GET {
         return Err(ApiError::NOT_ALLOWED);
     }
     require_frame(&parts.headers)?;
     let query = parts.uri.query().unwrap_or_default();
-    let all = Params::read(query, b"");
+    // Text that is not UTF-8 has several interpretations with the same signature, and an attacker could choose one.
+    let spaced = query.replace('+', " ");
+    if percent_encoding::percent_decode_str(&spaced).decode_utf8().is_err() {
+        return Err(ApiError::NO_UTF8);
+    }
+    let all = Params::read(query.as_bytes());
     // In the first protocol, the page's script adds the name of the terminal after the site has signed the URL.
     let first_protocol = all.get(&["v"])?.is_none();
     let signed: String = if first_protocol { without(query, "terminal_name") } else { query.to_owned() };
-    // Text that is not UTF-8 has several interpretations with the same signature, and an attacker could choose one.
-    let spaced = signed.replace('+', " ");
-    if percent_encoding::percent_decode_str(&spaced).decode_utf8().is_err() {
-        return Err(ApiError::bad_request("The URL is not in UTF-8."));
-    }
     let base = server.shared.public_url.base_uri(parts).ok_or(ApiError::UNSIGNED)?;
     let request = OauthRequest::parse("GET", base, [], Some(&signed), None)?;
-    let requester = server.authenticate(&request, audit).await?;
-    let params = Params::read(&signed, b"");
+    let (requester, params) = server.authenticate(&request, &[], audit).await?;
     let expires = params.require(&["expires", "ttl"])?;
     let expires: i64 = expires.parse().map_err(|_| ApiError::bad_request("The time of expiry is not a number."))?;
     if expires <= server.now_i64()? {
@@ -76,7 +88,7 @@ async fn verify(server: &Server, parts: &Parts, kind: &'static str, audit: &mut 
     // The origin in the URL is signed by the site. The browser's referrer replaces a missing one, and must not
     // contradict it.
     let referrer = parts.headers.get(header::REFERER).and_then(|referrer| origin(referrer.to_str().ok()?));
-    let named = match params.get(&["site_origin"])? {
+    let named = match params.get_not_empty(&["site_origin"])? {
         None => None,
         Some(site) => Some(origin(site).ok_or(ApiError::bad_request("The origin of the site is not valid."))?),
     };
@@ -98,6 +110,7 @@ async fn verify(server: &Server, parts: &Parts, kind: &'static str, audit: &mut 
         origin: origin.as_deref(),
         kind,
         first_protocol,
+        inline_pairing,
     };
     let token = Session::create(server, &new).await?;
     let mut response = Redirect::to(&format!("{}/web/session/{token}", server.shared.public_url)).into_response();

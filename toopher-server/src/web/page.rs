@@ -1,12 +1,13 @@
 //! HTML documents for the frame, which work without scripts, and their headers.
 
 use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::payload::Payload;
 use super::session::Session;
 use crate::api_error::ApiError;
 use crate::html::escape_html;
+use crate::names::visible_name;
 use crate::state::Server;
 
 const SCRIPT: &str = include_str!("frame.js");
@@ -55,6 +56,14 @@ pub(super) fn with_headers(mut response: Response, origin: Option<&str>) -> Resp
 pub(super) fn error_page(error: &ApiError, root: &str) -> Response {
     let status = format!("<h1>This page cannot be shown</h1><p>{}</p>", escape_html(error.message()));
     with_headers((error.status(), Html(document("", root, "", &status, ""))).into_response(), None)
+}
+
+/// The page that a client names if it cannot sign the URL of a page. It does not show the message in the URL, which any
+/// site can write.
+pub(super) async fn unsignable() -> Response {
+    let mut response = error_page(&ApiError::UNSIGNABLE, ".");
+    *response.status_mut() = StatusCode::OK;
+    response
 }
 
 /// All pages have the same parts, which the script replaces by those of another one: the status, whose changes screen
@@ -127,8 +136,8 @@ impl Page {
         // The names of the user and the site, so that users recognize a page for another account.
         let user = format!(
             "<p><strong>{}</strong> for <strong>{}</strong></p>",
-            escape_html(&session.user_name),
-            escape_html(&session.requester_name)
+            escape_html(&visible_name(&session.user_name)),
+            escape_html(&visible_name(&session.requester_name))
         );
         if let Some(result) = self.result {
             let message = result.message(server, session).await?;

@@ -11,7 +11,7 @@ use crate::push_request::PushRequest;
 use crate::state::Server;
 
 /// How long a page can be used, in seconds.
-const LIFETIME: i64 = 600;
+pub(crate) const SESSION_LIFETIME: i64 = 600;
 
 /// The values of a new session, from the signed URL and the browser.
 pub(super) struct NewSession<'a> {
@@ -22,6 +22,8 @@ pub(super) struct NewSession<'a> {
     pub(super) origin: Option<&'a str>,
     pub(super) kind: &'static str,
     pub(super) first_protocol: bool,
+    /// Whether the page offers pairing if the URL does not say so.
+    pub(super) inline_pairing: bool,
 }
 
 pub(super) struct Session {
@@ -77,8 +79,19 @@ impl Record for Session {
 impl Session {
     /// Creates a session, and returns its token.
     pub(super) async fn create(server: &Server, new: &NewSession<'_>) -> Result<String, ApiError> {
-        let NewSession { requester, params, terminal_name, discriminator, origin, kind, first_protocol } = *new;
+        let NewSession {
+            requester,
+            params,
+            terminal_name,
+            discriminator,
+            origin,
+            kind,
+            first_protocol,
+            inline_pairing,
+        } = *new;
         let user = server.user_named(requester, params.require(&["username"])?).await?;
+        let action = params.get_even_empty(&["action_name"])?;
+        let inline = params.flag_or_if_empty(&["allow_inline_pairing"], Some(false))?;
         let token = token()?;
         query(
             "INSERT INTO web_sessions (token_digest, user_id, kind, first_protocol, inline_pairing, session_token,
@@ -90,17 +103,17 @@ impl Session {
         .bind(&user.user_id)
         .bind(kind)
         .bind(first_protocol)
-        .bind(!first_protocol && params.flag(&["allow_inline_pairing"])?.unwrap_or(true))
+        .bind(!first_protocol && inline.unwrap_or(inline_pairing))
         .bind(params.get(&["session_token"])?.unwrap_or_default())
         .bind(params.get(&["requester_metadata"])?)
-        .bind(params.get(&["action_name"])?.unwrap_or("Log In"))
-        .bind(params.flag(&["automation_allowed"])?.unwrap_or(true))
-        .bind(params.flag(&["challenge_required"])?.unwrap_or(false))
+        .bind(action.filter(|action| !action.is_empty()).unwrap_or("Log In"))
+        .bind(params.narrowing_flag(&["automation_allowed"], false)? && action != Some(""))
+        .bind(params.narrowing_flag(&["challenge_required"], true)?)
         .bind(terminal_name.unwrap_or("web browser"))
         .bind(discriminator)
         .bind(origin)
-        .bind(server.now_i64()?.saturating_add(LIFETIME))
-        .bind(params.flag(&["number_matching"])?.unwrap_or(true))
+        .bind(server.now_i64()?.saturating_add(SESSION_LIFETIME))
+        .bind(params.flag_or_if_empty(&["number_matching"], Some(true))?.unwrap_or(true))
         .execute(&server.database)
         .await?;
         Ok(token)
@@ -135,6 +148,21 @@ impl Session {
         }
     }
 
+    /// Whether this page has requested the pairing.
+    pub(super) fn has_paired(&self, pairing: Option<&PairingRow>) -> bool {
+        pairing.is_some_and(|pairing| self.pairing_id.as_deref() == Some(pairing.id()))
+    }
+
+    /// The error for a user without an enabled pairing, as in the call that creates a request.
+    pub(super) async fn unpaired(&self, server: &Server) -> Result<ApiError, ApiError> {
+        let ended: Option<String> =
+            query("SELECT id FROM pairings WHERE user_id = $1 AND state = 'deactivated' LIMIT 1")
+                .bind(&self.user_id)
+                .scalar(&server.database)
+                .await?;
+        Ok(if ended.is_some() { ApiError::DEACTIVATED } else { ApiError::NO_USER })
+    }
+
     /// Adds the requester and the user to the audit of a decision of this page.
     pub(super) fn audit(&self, audit: Audit) -> Audit {
         audit.requester(&self.consumer_key).user(&self.user_name)
@@ -148,7 +176,7 @@ impl Session {
         let push = PushRequest {
             requester: &self.requester_id,
             user: &self.user_id,
-            pairing: pairing.id(),
+            pairing: Some(pairing.id()),
             device: pairing.device_id.as_deref(),
             terminal_name: &self.terminal_name,
             discriminator: &self.discriminator,

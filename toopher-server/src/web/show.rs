@@ -14,9 +14,6 @@ use crate::id::Id;
 use crate::params::Params;
 use crate::state::Server;
 
-/// The maximum size of a form in bytes.
-const MAX_FORM: usize = 4096;
-
 /// Returns the page in its current state: a form, a pending request, or a result. Without scripts, the browser reloads
 /// a pending page.
 pub(super) async fn show(
@@ -39,7 +36,7 @@ pub(super) async fn act(State(server): State<Server>, Id(token): Id, request: Re
     let page = async {
         require_frame(request.headers())?;
         let session = Session::find(&server, &token).await?.ok_or(ApiError::PAGE_EXPIRED)?;
-        let form = Params::read("", &read_body(request.into_body(), MAX_FORM).await?);
+        let form = Params::read(&read_body(request.into_body()).await?);
         let reply = |message| Reply {
             message,
             pairing: form.get(&["pairing"]).ok().flatten().unwrap_or_default(),

@@ -9,7 +9,8 @@ use super::payload::Payload;
 use super::session::Session;
 use crate::api_error::ApiError;
 use crate::html::escape_html;
-use crate::models::{PairingRow, utc};
+use crate::models::{PairingRow, User, utc};
+use crate::names::visible_name;
 use crate::state::Server;
 
 /// The reply to the user's last action.
@@ -29,12 +30,16 @@ pub(super) async fn session_page(server: &Server, session: &Session, reply: Repl
     let pairing = session.pairing(server).await?;
     let state = pairing.as_ref().map_or("none", |pairing| pairing.pairing_state.as_str());
     let page = match (session.kind.as_str(), state) {
-        ("manage" | "unpair", "enabled") => manage(server, session, reply).await?,
-        ("manage" | "unpair", _) => Page::done("No phone is paired", Payload::from_user(&user)),
+        ("manage" | "unpair", "enabled") if !session.has_paired(pairing.as_ref()) => {
+            manage(server, session, reply).await?
+        }
+        // The page has removed the phone.
+        ("unpair", _) | ("manage", "deactivated") => Page::done("No phone is paired", Payload::from_user(&user)),
+        ("manage", _) if !user.user_enabled => Page::done("No phone is paired", Payload::from_user(&user)),
         _ if !user.user_enabled => {
             Page::done("The second factor is disabled for you", Payload::from_error(&ApiError::USER_DISABLED))
         }
-        ("pair", "enabled") => match &pairing {
+        ("pair" | "manage", "enabled") => match &pairing {
             Some(pairing) => Page::done("The phone is paired", Payload::from_pairing(pairing)),
             None => Page::done("", Payload::from_error(&ApiError::NO_PAIRING)),
         },
@@ -43,7 +48,9 @@ pub(super) async fn session_page(server: &Server, session: &Session, reply: Repl
             Some(pairing) => Page::done("The pairing was denied", Payload::from_pairing(pairing)),
             None => Page::done("", Payload::from_error(&ApiError::NO_PAIRING)),
         },
-        ("pair", _) => pair(reply.message, false),
+        ("pair", _) => pair(reply.message, false, &user),
+        // Clients call it the page for pairing.
+        ("manage", _) => pair(reply.message, state == "denied", &user),
         ("authenticate", "enabled") => match &pairing {
             Some(pairing) => match authenticate(server, session, pairing, reply.message).await {
                 Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => Page::busy(),
@@ -51,8 +58,8 @@ pub(super) async fn session_page(server: &Server, session: &Session, reply: Repl
             },
             None => Page::done("", Payload::from_error(&ApiError::NO_USER)),
         },
-        _ if session.inline_pairing => pair(reply.message, state == "denied"),
-        _ => Page::done("No phone is paired", Payload::from_error(&ApiError::NO_USER)),
+        _ if session.inline_pairing => pair(reply.message, state == "denied", &user),
+        _ => Page::done("No phone is paired", Payload::from_error(&session.unpaired(server).await?)),
     };
     page.response(server, session, reply.typing).await
 }
@@ -66,13 +73,20 @@ async fn authenticate(
     let id = session.request(server, pairing).await?;
     let request = server.request(&session.requester_id, &id).await?.ok_or(ApiError::NOT_FOUND)?;
     if request.request_state != "pending" {
+        match server.reject_if_revoked(&request).await {
+            Err(error) if error.status() == StatusCode::CONFLICT => {
+                return Ok(Page::done("Not allowed", Payload::from_error(&error)));
+            }
+            valid => valid?,
+        }
         return Ok(Page::done(request.outcome(), Payload::from_request(session, &request)));
     }
     let heading = match request.number() {
         Some(number) => format!("<h1>Type <strong>{number}</strong> on your phone</h1>"),
         None => "<h1>Look at your phone</h1>".into(),
     };
-    let status = format!("{heading}<p>{} asks for your approval.</p>", escape_html(&session.requester_name));
+    let status =
+        format!("{heading}<p>{} asks for your approval.</p>", escape_html(&visible_name(&session.requester_name)));
     Ok(Page::pending(&status, &otp_form("otp", "Or type the code that your phone shows", "Continue", "", message)))
 }
 
@@ -97,12 +111,18 @@ async fn manage(server: &Server, session: &Session, reply: Reply<'_>) -> Result<
     Ok(Page::form("<h1>Your phones</h1>", &(problem + &forms)))
 }
 
-fn pair(message: &str, denied: bool) -> Page {
+fn pair(message: &str, denied: bool, user: &User) -> Page {
     let denied = if denied { "<p>The pairing was denied.</p>" } else { "" };
     let input = "name=\"phrase\" autocomplete=\"off\" autocapitalize=\"none\" spellcheck=\"false\"";
+    let code = if user.has_recovery_codes() {
+        "<label>One of your recovery codes <input name=\"otp\" autocomplete=\"off\" autocapitalize=\"none\" \
+         spellcheck=\"false\" required></label>"
+    } else {
+        ""
+    };
     Page::form(
         &format!("<h1>Pair your phone</h1>{denied}<p>Your phone shows some words. Type them here.</p>"),
-        &form("pair", "Words", input, "Pair", "", message),
+        &form("pair", "Words", input, "Pair", code, message),
     )
 }
 

@@ -53,7 +53,7 @@ async fn captured_requests_are_answered() {
     for request in vectors["requests"].as_array().unwrap() {
         let what = format!("{} {} {}", request["id"], request["client"], request["url"]);
         let (status, content_type, body) = replay(request).await;
-        assert_eq!(content_type, "application/json", "{what}");
+        assert_eq!(content_type, "application/json; charset=utf-8", "{what}");
         let answer: Value = serde_json::from_slice(&body).unwrap();
         if request["valid"] == false {
             assert_eq!((status, answer["error_code"].as_u64()), (401, Some(401)), "{what}");

@@ -23,7 +23,7 @@ async fn site() -> (Site, Clock) {
 }
 
 /// A transport that calls the server's router.
-fn client_with(
+pub(crate) fn client_with(
     site: &Site,
     credentials: Credentials,
 ) -> ToopherClient<

@@ -365,7 +365,9 @@ async fn a_phone_has_one_phrase_and_one_server_cleans_up_at_a_time() {
             async move { phone.post("phrases", json!({})).await }
         });
         let dealt = run_concurrently(dealing.collect()).await;
-        assert_eq!(count(&dealt, 200), 6);
+        // One request of a phone waits at each server.
+        let shown = count(&dealt, 200);
+        assert!(shown > 0 && shown + count(&dealt, 429) == 6, "{dealt:?}");
         let good = postgres.sql(&two.database, &format!("SELECT count(*) FROM toopher.phrases WHERE expires > {T}"));
         assert_eq!(good, "1");
     }

@@ -66,6 +66,7 @@ fn tls_and_probes() {
     let (key, secret) = requester(&folder);
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     certificate(&folder);
+    output("chmod", &["640", &path("tls.key")]);
     let mut server = Running::start(&folder, &["--tls-cert", "tls.pem", "--tls-key", "tls.key"]);
     let url = format!("https://{}", server.address);
     let curl = |path: &str| {
@@ -85,6 +86,7 @@ fn tls_and_probes() {
     assert_eq!(output("curl", &["-sS", "--cacert", &path("tls.pem"), "-K", &path("curl.conf")]), "[]");
     assert!(server.stop());
     let log = server.whole_log();
+    assert!(log.contains("others can read the secret in this file: chmod 600 it file=tls.key"), "{log}");
     assert!(
         log.contains("tower_toopher::audit: decision resource=\"call\" outcome=\"denied\" reason=\"unsigned\""),
         "{log}"
@@ -98,7 +100,7 @@ fn tls_and_probes() {
 fn errors_name_the_remedy() {
     let folder = scratch("errors");
     let (ok, message) = run(&folder, &["requester", "list"]);
-    assert!(!ok && message.contains("toopher-server key >"), "{message}");
+    assert!(!ok && message.contains("toopher-server key --out"), "{message}");
     std::fs::write(folder.join("toopher.key"), "secret").unwrap();
     let (ok, message) = run(&folder, &["requester", "list"]);
     assert!(!ok && message.contains("64 hexadecimal digits") && !message.contains("secret\""), "{message}");

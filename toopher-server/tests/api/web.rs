@@ -222,6 +222,95 @@ async fn errors_are_posted_with_a_signature() {
     assert_eq!((&payload["error_code"], payload.get("granted")), (&json!("704"), None));
 }
 
+/// The Java, .NET and Ruby clients call `manage_user` the page for pairing.
+#[tokio::test]
+async fn the_settings_page_pairs_a_user_without_a_phone() {
+    let (site, clock) = site().await;
+    let session = open(&site, "manage_user", &[], "").await;
+    let page = look(&site, &session).await;
+    assert!(page.body.contains("name=\"phrase\"") && outcome(&site, &page).is_none());
+    assert!(act(&site, &session, "act=pair&phrase=no+such+words").await.body.contains("No phone shows these words"));
+    // Denied on the phone, and then allowed.
+    for (decision, expected) in [("deny", None), ("allow", Some("pairing"))] {
+        let phone = Phone::register(&site.app).await;
+        let phrase = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+        assert_eq!(act(&site, &session, &format!("act=pair&phrase={phrase}")).await.status, 303);
+        let waiting = look(&site, &session).await;
+        assert!(waiting.body.contains("id=\"pending\"") && outcome(&site, &waiting).is_none());
+        let id = phone.get("pairings").await[0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(phone.post(&format!("pairings/{id}/{decision}"), json!({})).await.0, 200);
+        let page = look(&site, &session).await;
+        let payload = outcome(&site, &page);
+        assert_eq!(payload.as_ref().map(|payload| payload["resource_type"].as_str().unwrap()), expected);
+        if let Some(payload) = payload {
+            assert_eq!((&payload["id"], &payload["enabled"]), (&json!(id), &json!("true")));
+        } else {
+            assert!(page.body.contains("The pairing was denied") && page.body.contains("name=\"phrase\""));
+        }
+    }
+    // The next page shows the phone, and removes it only with its code.
+    let session = open(&site, "manage_user", &[], "").await;
+    let page = look(&site, &session).await;
+    assert!(page.body.contains("Your phones") && outcome(&site, &page).is_none());
+
+    // A second phone of a paired user.
+    site.paired("paired").await;
+    clock.advance(1);
+    let session = open(&site, "manage_user", &[("username", "paired")], "").await;
+    let other = Phone::register(&site.app).await;
+    let phrase = other.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    let refused = act(&site, &session, &format!("act=pair&phrase={phrase}")).await;
+    assert!(refused.status == 200 && refused.body.contains("does not support"));
+    assert_eq!(other.get("pairings").await, json!([]));
+    // The page for unpairing offers no pairing, and neither does the settings page to a disabled user.
+    let unpair = open(&site, "unpair", &[("username", "new"), ("allow_inline_pairing", "true")], "").await;
+    assert_eq!(outcome(&site, &look(&site, &unpair).await).unwrap()["resource_type"], "requester_user");
+    assert!(act(&site, &unpair, "act=pair&phrase=x").await.body.contains("requester_user"));
+    let (_, user) = site.post("users/create", &[("name", "disabled")]).await;
+    site.post(&format!("users/{}", user["id"].as_str().unwrap()), &[("disable_toopher_auth", "true")]).await;
+    let session = open(&site, "manage_user", &[("username", "disabled")], "").await;
+    let payload = outcome(&site, &look(&site, &session).await).unwrap();
+    assert_eq!(payload["toopher_authentication_enabled"], "false");
+}
+
+/// The errors of the frame are those of the call for the same user.
+#[tokio::test]
+async fn pages_without_pairing_post_the_error_of_the_call() {
+    let (site, _) = site().await;
+    let pages = [("authenticate", "False"), ("auth", ""), ("auth-v2", "")];
+    for (page, inline) in pages {
+        let new = open(&site, page, &[("username", "new"), ("allow_inline_pairing", inline)], "").await;
+        assert_eq!(outcome(&site, &look(&site, &new).await).unwrap()["error_code"], "705", "{page}");
+    }
+    assert_eq!(site.initiate("new", &[]).await.1["error_code"], 705);
+    let (_, pairing) = site.paired("jdoe").await;
+    site.post(&format!("pairings/{pairing}"), &[("deactivated", "true")]).await;
+    assert_eq!(site.initiate("jdoe", &[]).await.1["error_code"], 707);
+    for (page, inline) in pages {
+        let ended = open(&site, page, &[("allow_inline_pairing", inline)], "").await;
+        let payload = outcome(&site, &look(&site, &ended).await).unwrap();
+        assert_eq!(payload["error_code"], "707", "{page}");
+        assert!(payload["error_message"].as_str().unwrap().contains("pairing has been deactivated"));
+    }
+    // The first protocol, too. A site can ask for pairing in the newer one.
+    let first = open(&site, "auth", &[("v", "")], "").await;
+    assert_eq!(outcome(&site, &look(&site, &first).await).unwrap()["error_code"], "707");
+    let inline = open(&site, "auth", &[("allow_inline_pairing", "true")], "").await;
+    assert!(look(&site, &inline).await.body.contains("name=\"phrase\""));
+}
+
+#[tokio::test]
+async fn the_page_for_errors_shows_no_text_of_its_url() {
+    let (site, _) = site().await;
+    for path in
+        ["/v1/web/error.html?message=%3Cb%3Ecall+0900", "/web/error.html?message=call+0900", "/v1/web/error.html"]
+    {
+        let page = look(&site, path).await;
+        assert!(page.status == 200 && page.body.contains("could not create the address"));
+        assert!(!page.body.contains("0900") && !page.body.contains("toopher_sig"));
+    }
+}
+
 #[tokio::test]
 async fn the_first_factor_alone_cannot_change_the_second() {
     let (site, clock) = site().await;
@@ -294,6 +383,9 @@ async fn ambiguous_encodings_of_a_signed_name_are_rejected() {
         assert_eq!(fetch(&site, Request::get(changed).body(Body::empty()).unwrap()).await.status, 400, "{other}");
     }
     assert_eq!(fetch(&site, Request::get(signed).body(Body::empty()).unwrap()).await.status, 303);
+    // The part that is not signed, too.
+    let first = address(&site, "auth", &[("v", "")]) + "&terminal_name=%E9";
+    assert_eq!(fetch(&site, Request::get(first).body(Body::empty()).unwrap()).await.status, 400);
 }
 
 #[tokio::test]
@@ -411,5 +503,50 @@ async fn a_page_is_only_shown_in_the_frame_of_its_site() {
         assert!(act(&site, &session, "act=pair&phrase=no+such").await.body.contains("No phone shows"));
     }
     assert!(act(&site, &session, "act=pair&phrase=no+such").await.body.contains("Too many"));
-    assert_eq!(act(&site, &session, &"x".repeat(5000)).await.status, 413);
+    assert_eq!(act(&site, &session, &"x".repeat(16_385)).await.status, 413);
+}
+
+#[tokio::test]
+async fn invisible_characters_in_names_are_marked() {
+    let (site, _) = site().await;
+    for (name, shown) in [
+        ("jd\u{ad}oe", "jd\u{fffd}oe"),
+        ("jd\u{3164}oe\u{2800}\u{e0041}", "jd\u{fffd}oe\u{fffd}\u{fffd}"),
+        (" jdoe  x ", "\u{2423}jdoe \u{2423}x\u{2423}"),
+        ("Zoe\u{308} <b>", "Zoe\u{308} &lt;b&gt;"),
+    ] {
+        let session = open(&site, "pair", &[("username", name)], "").await;
+        let page = look(&site, &session).await.body;
+        assert!(page.contains(&format!("<strong>{shown}</strong> for <strong>my site</strong>")), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn further_pages_give_no_further_guesses() {
+    let (site, _) = site().await;
+    for _ in 0..2 {
+        let session = open(&site, "pair", &[], "").await;
+        for _ in 0..10 {
+            assert!(act(&site, &session, "act=pair&phrase=no+such").await.body.contains("No phone shows"));
+        }
+    }
+    let phone = Phone::register(&site.app).await;
+    let words = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().to_owned();
+    let session = open(&site, "pair", &[], "").await;
+    let refused = act(&site, &session, &format!("act=pair&phrase={}", words.replace(' ', "+"))).await;
+    assert!(refused.body.contains("Too many attempts"), "{}", refused.body);
+    assert_eq!(phone.get("pairings").await, json!([]));
+}
+
+/// A browser sends no such host. PostgreSQL could not index it.
+#[tokio::test]
+async fn a_site_with_an_overlong_name_is_not_stored() {
+    let (site, _) = site().await;
+    site.paired("jdoe").await;
+    let referrer = format!("https://{}.test/", "x1".repeat(2000));
+    let request = Request::get(address(&site, "authenticate", &[])).header("referer", &referrer).body(Body::empty());
+    let opened = fetch(&site, request.unwrap()).await.location.unwrap();
+    assert_eq!(look(&site, opened.strip_prefix(&format!("https://{HOST}")).unwrap()).await.status, 200);
+    let page = address(&site, "authenticate", &[("site_origin", referrer.trim_end_matches('/'))]);
+    assert_eq!(fetch(&site, Request::get(page).body(Body::empty()).unwrap()).await.status, 400);
 }

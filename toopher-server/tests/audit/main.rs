@@ -208,10 +208,15 @@ async fn codes() {
     assert_eq!(world.site.initiate("unknown", &[("otp", WRONG)]).await.1["error_code"], 705);
     world.emits(
         "WARN",
-        json!({ "resource": "request", "outcome": "denied", "reason": "not_enrolled", "user": "unknown" }),
+        json!({ "resource": "request", "by": "otp", "outcome": "denied", "reason": "unknown_user", "user": "unknown",
+            "action": "log in" }),
     );
     world.site.post("authentication_requests/initiate", &[("pairing_id", "none"), ("otp", WRONG)]).await;
-    world.emits("WARN", json!({ "resource": "request", "outcome": "denied", "reason": "unknown_pairing" }));
+    world.emits(
+        "WARN",
+        json!({ "resource": "request", "by": "otp", "outcome": "denied", "reason": "unknown_pairing",
+            "action": "log in" }),
+    );
     // A call that cannot be parsed decides nothing.
     assert_eq!(world.site.post("authentication_requests/initiate", &[("otp", WRONG)]).await.0, 400);
     world.emits_nothing();

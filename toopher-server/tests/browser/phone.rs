@@ -476,12 +476,14 @@ async fn untrusted_names_are_text() {
     let markup = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>";
     world.pair(markup).await;
     let long = format!("long {}", "W".repeat(480));
-    let request =
-        world.ask(markup, &[("action_name", "\u{202e}ni gol\u{2066}\n\u{200b}"), ("terminal_name", &long)]).await;
+    let action =
+        "\u{202e}ni gol\u{2066}\n\u{200b}\u{ad}\u{34f}\u{2800}\u{3164}\u{ffa0}\u{e0041}\u{fe0f}\u{a0}\u{e000}  x ";
+    let request = world.ask(markup, &[("action_name", action), ("terminal_name", &long)]).await;
     world.shows("my site asks").await;
     assert_eq!(world.text("#requests dl div:nth-child(1) dd").await, markup);
-    // Direction marks are visible.
-    assert!(world.text("#requests dl div:nth-child(2) dd").await.starts_with("\u{fffd}ni gol\u{fffd}\u{fffd}\u{fffd}"));
+    // Invisible characters and unusual blanks are visible.
+    let shown = format!("\u{fffd}ni gol{} \u{2423}x\u{2423}", "\u{fffd}".repeat(12));
+    assert_eq!(world.text("#requests dl div:nth-child(2) dd").await, shown);
     let still = "document.title === 'Second factor' && !document.querySelector('main img, main script')";
     holds(&world.page, still).await;
     // However long the name is, the buttons are visible, and nothing is wider than the page.

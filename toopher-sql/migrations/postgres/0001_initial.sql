@@ -21,20 +21,39 @@ CREATE TABLE users (
     UNIQUE (requester_id, name)
 );
 
+-- Phones with a pairing. The token of a phone contains its id, name and time of registration, so a registration alone
+-- stores nothing.
 CREATE TABLE devices (
     id TEXT COLLATE "C" PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL,
-    token_digest BYTEA NOT NULL UNIQUE,
-    created BIGINT NOT NULL
+    -- The time of the registration.
+    created BIGINT NOT NULL,
+    -- Within a day of the last call.
+    last_used BIGINT NOT NULL,
+    -- By an administrator. The token is no longer valid.
+    removed BOOLEAN NOT NULL DEFAULT FALSE
 );
+CREATE INDEX devices_by_age ON devices (created);
 
--- The words that a phone shows for some minutes, so that a site can pair with it.
+-- The words that a phone shows for some minutes, so that a site can pair with it. A device has one phrase at most. The
+-- devices are not references, because most of them have no pairing yet.
 CREATE TABLE phrases (
-    phrase TEXT COLLATE "C" PRIMARY KEY,
-    device_id TEXT COLLATE "C" NOT NULL REFERENCES devices (id),
+    -- Increases with each phrase. The oldest phrases are deleted.
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    phrase TEXT COLLATE "C" NOT NULL UNIQUE,
+    device_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    device_name TEXT COLLATE "C" NOT NULL,
+    device_created BIGINT NOT NULL,
     expires BIGINT NOT NULL
 );
-CREATE INDEX phrases_of_device ON phrases (device_id);
+
+-- What was attempted within a period: guesses, and creations of rows. `subject` names who is limited in what.
+CREATE TABLE attempts (
+    subject TEXT COLLATE "C" PRIMARY KEY,
+    count BIGINT NOT NULL,
+    expires BIGINT NOT NULL
+);
+CREATE INDEX attempts_by_age ON attempts (expires);
 
 CREATE TABLE pairings (
     id TEXT COLLATE "C" PRIMARY KEY,
@@ -141,6 +160,10 @@ CREATE INDEX nonces_by_age ON nonces (timestamp);
 CREATE TABLE nonces_deleted (before BIGINT NOT NULL);
 INSERT INTO nonces_deleted (before) VALUES (0);
 
+-- Written by readiness probes, to learn whether the database accepts writes.
+CREATE TABLE test_write (written BIGINT NOT NULL);
+INSERT INTO test_write (written) VALUES (0);
+
 -- The stores of tower-toopher: used steps, failures and approvals. A user name is any text, as UTF-8.
 CREATE TABLE used_steps (
     user_name BYTEA NOT NULL,
@@ -157,7 +180,10 @@ CREATE TABLE failures (
     count BIGINT NOT NULL,
     locked_out BOOLEAN NOT NULL,
     last BIGINT NOT NULL,
-    until BIGINT NOT NULL
+    until BIGINT NOT NULL,
+    -- The failures that a success does not delete, and since when none of them has expired.
+    recent BIGINT NOT NULL,
+    recent_since BIGINT NOT NULL
 );
 CREATE INDEX failures_by_age ON failures (last);
 

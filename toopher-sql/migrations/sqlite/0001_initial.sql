@@ -20,19 +20,39 @@ CREATE TABLE users (
     UNIQUE (requester_id, name)
 ) STRICT;
 
+-- Phones with a pairing. The token of a phone contains its id, name and time of registration, so a registration alone
+-- stores nothing.
 CREATE TABLE devices (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
-    token_digest BLOB NOT NULL UNIQUE,
-    created INTEGER NOT NULL
+    -- The time of the registration.
+    created INTEGER NOT NULL,
+    -- Within a day of the last call.
+    last_used INTEGER NOT NULL,
+    -- By an administrator. The token is no longer valid.
+    removed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX devices_by_age ON devices (created);
 
--- The words that a phone shows for some minutes, so that a site can pair with it.
+-- The words that a phone shows for some minutes, so that a site can pair with it. A device has one phrase at most. The
+-- devices are not references, because most of them have no pairing yet.
 CREATE TABLE phrases (
-    phrase TEXT PRIMARY KEY,
-    device_id TEXT NOT NULL REFERENCES devices (id),
+    -- Increases with each phrase. The oldest phrases are deleted.
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    phrase TEXT NOT NULL UNIQUE,
+    device_id TEXT NOT NULL UNIQUE,
+    device_name TEXT NOT NULL,
+    device_created INTEGER NOT NULL,
     expires INTEGER NOT NULL
 ) STRICT;
+
+-- What was attempted within a period: guesses, and creations of rows. `subject` names who is limited in what.
+CREATE TABLE attempts (
+    subject TEXT PRIMARY KEY,
+    count INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_by_age ON attempts (expires);
 
 CREATE TABLE pairings (
     id TEXT PRIMARY KEY,
@@ -133,6 +153,10 @@ CREATE INDEX nonces_by_age ON nonces (timestamp);
 CREATE TABLE nonces_deleted (before INTEGER NOT NULL) STRICT;
 INSERT INTO nonces_deleted (before) VALUES (0);
 
+-- Written by readiness probes, to learn whether the database accepts writes.
+CREATE TABLE test_write (written INTEGER NOT NULL) STRICT;
+INSERT INTO test_write (written) VALUES (0);
+
 -- The stores of tower-toopher: used steps, failures and approvals. A user name is any text.
 CREATE TABLE used_steps (
     user_name TEXT NOT NULL,
@@ -148,7 +172,10 @@ CREATE TABLE failures (
     count INTEGER NOT NULL,
     locked_out INTEGER NOT NULL,
     last INTEGER NOT NULL,
-    until INTEGER NOT NULL
+    until INTEGER NOT NULL,
+    -- The failures that a success does not delete, and since when none of them has expired.
+    recent INTEGER NOT NULL,
+    recent_since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX failures_by_age ON failures (last);
 
@@ -202,3 +229,4 @@ CREATE TABLE web_sessions (
     signed INTEGER,
     expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX web_sessions_by_age ON web_sessions (expires);

@@ -1,5 +1,6 @@
 //! SQLite files and databases in memory.
 
+mod files;
 mod transaction;
 
 use std::fmt;
@@ -12,8 +13,9 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Error};
+use sqlx::{ConnectOptions, Error, Executor};
 
+use self::files::Files;
 pub(crate) use self::transaction::SqliteTransaction;
 use crate::migrations::Migrations;
 
@@ -28,16 +30,21 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct File {
     pool: SqlitePool,
-    /// A database in memory exists while it has a connection. Those of the pool may close, for example when a future is
-    /// dropped.
+    /// A database in memory exists while it has a connection, and so do the log and the index of a file. Those of the
+    /// pool may close, for example when a future is dropped.
     _keeper: Option<Arc<Mutex<SqliteConnection>>>,
+    /// `None` for a database in memory, and for a file that cannot be written.
+    files: Option<Arc<Files>>,
 }
 
 impl File {
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
+        files::create(path)?;
+        let resolved = path.canonicalize()?;
         let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
+            .filename(&resolved)
+            // Not when the file is removed while the database is open.
+            .create_if_missing(false)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -53,7 +60,16 @@ impl File {
                 opened => break opened?,
             }
         };
-        Self::migrate(pool, None).await
+        migrate(&pool).await?;
+        if std::fs::OpenOptions::new().write(true).open(&resolved).is_err() {
+            // A connection that stays open would keep later ones from writing, when the file can be written again.
+            return Ok(Self { pool, _keeper: None, files: None });
+        }
+        let mut keeper = options.connect().await?;
+        // Opens the log and the index.
+        keeper.execute("SELECT count(*) FROM sqlite_schema").await?;
+        let files = Some(Arc::new(Files::new(path, &resolved)?));
+        Ok(Self { pool, _keeper: Some(Arc::new(Mutex::new(keeper))), files })
     }
 
     pub(crate) async fn in_memory() -> Result<Self, Error> {
@@ -62,24 +78,27 @@ impl File {
         let options = options.foreign_keys(true);
         let keeper = options.connect().await?;
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
-        Self::migrate(pool.connect_with(options).await?, Some(Arc::new(Mutex::new(keeper)))).await
+        let pool = pool.connect_with(options).await?;
+        migrate(&pool).await?;
+        Ok(Self { pool, _keeper: Some(Arc::new(Mutex::new(keeper))), files: None })
     }
 
-    async fn migrate(pool: SqlitePool, keeper: Option<Arc<Mutex<SqliteConnection>>>) -> Result<Self, Error> {
-        // If several processes start at once, one of them creates the tables, and the others wait for it.
-        let mut exclusive = pool.begin_with("BEGIN IMMEDIATE").await?;
-        Migrator::new(MIGRATIONS).await?.run(&mut *exclusive).await?;
-        exclusive.commit().await?;
-        Ok(Self { pool, _keeper: keeper })
-    }
-
-    pub(crate) fn pool(&self) -> &SqlitePool {
-        &self.pool
+    /// The connections, unless the files are no longer those that are open.
+    pub(crate) fn pool(&self) -> Result<&SqlitePool, Error> {
+        self.files.as_ref().map_or(Ok(()), |files| files.check())?;
+        Ok(&self.pool)
     }
 
     pub(crate) async fn begin(&self) -> Result<SqliteTransaction, Error> {
-        SqliteTransaction::begin(&self.pool).await
+        SqliteTransaction::begin(self.pool()?).await
     }
+}
+
+async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
+    // If several processes start at once, one of them creates the tables, and the others wait for it.
+    let mut exclusive = pool.begin_with("BEGIN IMMEDIATE").await?;
+    Migrator::new(MIGRATIONS).await?.run(&mut *exclusive).await?;
+    exclusive.commit().await
 }
 
 impl fmt::Debug for File {

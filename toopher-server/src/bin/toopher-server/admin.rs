@@ -1,9 +1,12 @@
 //! The commands of administrators.
 
+use std::time::Duration;
+
 use toopher_server::Server;
+use tower_toopher::middleware::escape_for_log;
 
 use crate::error::Error;
-use crate::options::{RequesterCommand, UserCommand};
+use crate::options::{PhoneCommand, RequesterCommand, UserCommand};
 use crate::output::print;
 
 pub(crate) async fn requester(server: &Server, command: RequesterCommand) -> Result<(), Error> {
@@ -16,7 +19,7 @@ pub(crate) async fn requester(server: &Server, command: RequesterCommand) -> Res
         RequesterCommand::List => {
             for requester in server.requesters().await? {
                 let state = if requester.revoked { "revoked" } else { "active" };
-                print(&format!("{}\t{state}\t{}\n", requester.consumer_key, requester.name.escape_debug()))?;
+                print(&format!("{}\t{state}\t{}\n", requester.consumer_key, escaped(&requester.name)))?;
             }
             Ok(())
         }
@@ -32,12 +35,7 @@ pub(crate) async fn user(server: &Server, command: UserCommand) -> Result<(), Er
         UserCommand::List { key } => {
             for user in server.users(&key).await? {
                 let state = if user.enabled { "enabled" } else { "disabled" };
-                print(&format!(
-                    "{}\t{state}\t{} pairings\t{}\n",
-                    user.id,
-                    user.active_pairings,
-                    user.name.escape_debug()
-                ))?;
+                print(&format!("{}\t{state}\t{} pairings\t{}\n", user.id, user.active_pairings, escaped(&user.name)))?;
             }
             Ok(())
         }
@@ -45,6 +43,57 @@ pub(crate) async fn user(server: &Server, command: UserCommand) -> Result<(), Er
         UserCommand::Disable { key, name } => found(server.enable_user(&key, &name, false).await?, NO_USER),
         UserCommand::Enable { key, name } => found(server.enable_user(&key, &name, true).await?, NO_USER),
     }
+}
+
+pub(crate) async fn phone(server: &Server, command: PhoneCommand) -> Result<(), Error> {
+    match command {
+        PhoneCommand::List => {
+            for phone in server.phones().await? {
+                let (id, name) = (&phone.id, escaped(&phone.name));
+                let start = format!("{id}\t{}\t{}\t{name}", phone.created, phone.last_used);
+                for pairing in &phone.pairings {
+                    let state = if pairing.pending { "pending" } else { "enabled" };
+                    let (requester, user) = (escaped(&pairing.requester), escaped(&pairing.user));
+                    print(&format!("{start}\t{state}\t{requester}\t{user}\n"))?;
+                }
+                if phone.pairings.is_empty() {
+                    print(&format!("{start}\tunpaired\n"))?;
+                }
+            }
+            Ok(())
+        }
+        PhoneCommand::Remove { id } => found(server.remove_phone(&id).await?, "there is no phone with this id"),
+        PhoneCommand::RemoveIdle { days } => {
+            let idle = Duration::from_secs(u64::from(days.get()) * 24 * 60 * 60);
+            print(&format!("removed {} phones\n", server.remove_idle_phones(idle).await?))
+        }
+    }
+}
+
+/// A name with escapes for invisible characters, and for blanks that would not be noticed: at the ends, and in a row.
+fn escaped(name: &str) -> String {
+    let name = escape_for_log(name);
+    let mut escaped = String::with_capacity(name.len());
+    for (at, c) in name.char_indices() {
+        let hidden = at == 0 || at + 1 == name.len() || name[..at].ends_with(' ');
+        escaped.push_str(if c == ' ' && hidden { "\\u{20}" } else { &name[at..at + c.len_utf8()] });
+    }
+    escaped
+}
+
+pub(crate) async fn repair_clock(server: &Server) -> Result<(), Error> {
+    let repair = server.repair_clock().await?;
+    print(&match repair.rejected_for {
+        Some(wait) => format!("signed calls are accepted in {} seconds\n", wait.as_secs()),
+        None => "signed calls are accepted\n".into(),
+    })?;
+    if repair.future_codes > 0 {
+        let pairings = repair.future_codes;
+        print(&format!(
+            "codes of {pairings} pairings were used for a future time: reset these users if they cannot log in\n"
+        ))?;
+    }
+    Ok(())
 }
 
 fn found(found: bool, otherwise: &str) -> Result<(), Error> {

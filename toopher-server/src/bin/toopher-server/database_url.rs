@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use toopher_server::{SealingKey, Server};
 
 use crate::error::Error;
+use crate::secret_file::warn_if_readable;
 
 /// The value of `--database`.
 pub(crate) enum DatabaseUrl {
@@ -20,6 +21,15 @@ impl DatabaseUrl {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text)),
             // Without the value, which may contain a password.
             Some(_) => Err("--database is neither a file nor a URL that begins with postgres://".into()),
+        }
+    }
+
+    /// Whether there is a database already. `None` if only a connection could show it.
+    pub(crate) fn exists(&self) -> Option<bool> {
+        match self {
+            // An error means that there may be one.
+            Self::File(path) => Some(path.try_exists().unwrap_or(true)),
+            Self::Postgres(_) => None,
         }
     }
 
@@ -43,6 +53,7 @@ impl DatabaseUrl {
         match self {
             Self::File(path) => {
                 let server = Server::open(&path, key, public_url).await;
+                warn_if_readable(&path);
                 server.map_err(|error| format!("{}: {error}", path.display()).into())
             }
             Self::Postgres(url) => postgres(&url, connections, key, public_url).await,

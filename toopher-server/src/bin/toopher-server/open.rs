@@ -1,5 +1,6 @@
 //! Opens the server that the options describe.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toopher_server::{SealingKey, Server};
@@ -22,7 +23,7 @@ pub(crate) async fn open(
     let database = database_url(common, config)?;
     let (key, source) = match std::env::var("TOOPHER_SERVER_KEY") {
         Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
-        Err(_) => (read_key(&key_file)?, key_file.display().to_string()),
+        Err(_) => (read_key(&key_file, &database)?, key_file.display().to_string()),
     };
     let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
     let connections = common.database_connections.or(config.database_connections);
@@ -34,7 +35,20 @@ pub(crate) fn database_url(common: &Common, config: &Config) -> Result<DatabaseU
     DatabaseUrl::new(text.map_or_else(|| "toopher.sqlite".into(), String::clone))
 }
 
-fn read_key(file: &Path) -> Result<String, Error> {
-    read_secret(file)
-        .map_err(|error| format!("{}: {error} (create a key: toopher-server key > {0})", file.display()).into())
+/// Suggests a new key only for a new database: what was encrypted with another key, a new one cannot decrypt.
+fn read_key(file: &Path, database: &DatabaseUrl) -> Result<String, Error> {
+    read_secret(file).map_err(|error| {
+        let remedy = match (error.kind(), database.exists()) {
+            (ErrorKind::NotFound, Some(false)) => " (create a key: toopher-server key --out FILE)",
+            (ErrorKind::NotFound, Some(true)) => {
+                " (the database exists, and is only usable with its key: restore the key, or set --key-file)"
+            }
+            (ErrorKind::NotFound, None) => {
+                " (a database is only usable with its key: restore the key, or set --key-file; for a new database, \
+                 create a key: toopher-server key --out FILE)"
+            }
+            _ => "",
+        };
+        format!("{}: {error}{remedy}", file.display()).into()
+    })
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,9 +12,10 @@ use crate::failure_store::FailureStoreOptions;
 ///
 /// Try it: toopher-server serve --demo
 ///
-/// In production: create a key (toopher-server key > toopher.key) and a requester (toopher-server requester create "my
-/// site"), then serve. Options can also be set in the environment, as listed with each, or in a TOML file (--config)
-/// under the same names with underscores: listen, public_url, database, database_connections, failure_store,
+/// In production: create a key (toopher-server key --out toopher.key) and a requester (toopher-server requester
+/// create "my site"), then serve. Options can also be set in the environment, as listed with each, or in a TOML file
+/// (--config) under the same names with underscores: listen, public_url, max_connections,
+/// max_connections_per_address, database, database_connections, failure_store,
 /// failure_store_password_file, failure_store_prefix, failure_store_ca, replicas, key_file, tls_cert, tls_key,
 /// clock_skew, message_command.
 #[derive(Parser)]
@@ -59,13 +60,30 @@ pub(crate) enum Command {
     /// List, reset, disable and enable the users of a site
     #[command(subcommand)]
     User(UserCommand),
+    /// List and remove the phones that are paired
+    #[command(subcommand)]
+    Phone(PhoneCommand),
     /// Use the failure store of --failure-store from now on, instead of the previous one
     ///
     /// Failures and used codes are not copied: locked users are unlocked. Stop all servers first, and start them after
     /// three minutes, when used codes have expired.
     MigrateFailureStore,
-    /// Print a new key for the key file
-    Key,
+    /// Create a new key for the key file
+    Key {
+        /// The file to create, which only its owner can read; an existing file is never replaced [default: print the
+        /// key]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Continue after the clock was ahead, when the server is not ready because of it
+    ///
+    /// Set the clock first, on all servers. Signed calls are rejected for the time of --clock-skew from then on: the
+    /// nonces of previous calls are deleted, so one of them could be a replay.
+    RepairClock {
+        /// The --clock-skew of the servers, in seconds [default: 300]
+        #[arg(long, env = "TOOPHER_SERVER_CLOCK_SKEW", value_name = "SECONDS")]
+        clock_skew: Option<u64>,
+    },
     /// Sign one call of a site and print it for curl
     ///
     /// Reads the URL and the credentials from TOOPHER_BASE_URL, TOOPHER_CONSUMER_KEY and TOOPHER_CONSUMER_SECRET:
@@ -86,7 +104,8 @@ pub(crate) struct Serve {
     pub(crate) listen: Option<SocketAddr>,
     /// The URL that clients use and sign, without /v1 [default: http(s)://LISTEN]
     ///
-    /// Behind a proxy it is the URL of the proxy. It is never derived from a request.
+    /// Behind a proxy it is the URL of the proxy. It is never derived from a request. With a path
+    /// (https://example.com/mfa) the server answers under the path, and without it.
     #[arg(long, env = "TOOPHER_SERVER_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
     /// The number of servers behind the public URL, including this one [default: 1]
@@ -100,6 +119,20 @@ pub(crate) struct Serve {
     /// A PEM file with the private key
     #[arg(long, env = "TOOPHER_SERVER_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// The maximum number of open connections [default: what the limit of open files leaves, at most 10000]
+    ///
+    /// The server raises the limit of open files (ulimit -n) to the hard limit, and keeps 128 files and the connections
+    /// to the database for itself. Event streams of phones get half of the connections. At the limit, a new connection
+    /// replaces the one that has waited longest for its client.
+    #[arg(long, env = "TOOPHER_SERVER_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+    /// The maximum number of open connections of one client, which is an IPv4 address or an IPv6 network of 64 bits
+    /// [default: an eighth of --max-connections; for loopback addresses, no limit]
+    ///
+    /// All clients behind a proxy have the proxy's address: if it is on another machine, set this to the value of
+    /// --max-connections, and limit the clients in the proxy.
+    #[arg(long, env = "TOOPHER_SERVER_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    pub(crate) max_connections_per_address: Option<NonZeroUsize>,
     /// The maximum difference between the clocks of a client and the server, in seconds [default: 300]
     #[arg(long, env = "TOOPHER_SERVER_CLOCK_SKEW", value_name = "SECONDS")]
     pub(crate) clock_skew: Option<u64>,
@@ -153,6 +186,25 @@ pub(crate) enum UserCommand {
         key: String,
         /// The user's name
         name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PhoneCommand {
+    /// List the phones, the one with the longest time without a call first
+    ///
+    /// A line per pairing: the id of the phone, its registration and its last call (within a day), both in UTC, its
+    /// name, the state of the pairing, the site, and the user.
+    List,
+    /// Deactivate all pairings of a phone, which must be registered and paired again
+    Remove {
+        /// The id of the phone
+        id: String,
+    },
+    /// Remove all phones that have sent no call for this time
+    RemoveIdle {
+        /// The time in days
+        days: NonZeroU32,
     },
 }
 

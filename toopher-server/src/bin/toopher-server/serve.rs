@@ -1,8 +1,8 @@
 //! Serves calls until the program is stopped.
 
-use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU32;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,32 +10,40 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use http::StatusCode;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use toopher_server::Server;
 
+use crate::accept::accept;
 use crate::config::Config;
+use crate::connection_limits::Limits;
+use crate::connections::Connections;
 use crate::database_url::require_single_replica;
 use crate::demo::demo;
 use crate::error::Error;
 use crate::failure_store::FailureStore;
+use crate::file_limit::{max_connections, raise_file_limit};
 use crate::message_command::send;
+use crate::mount::mount;
 use crate::open::{database_url, open};
 use crate::options::{Common, Serve};
+use crate::readiness::Readiness;
+use crate::signals::{StopSignals, on_hangup};
+use crate::tls::Tls;
 
 /// How often expired rows are deleted from the database.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
-/// How long the headers of a request may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests in progress may take after the program is stopped.
-const GRACE_PERIOD: Duration = Duration::from_secs(10);
+/// How long requests in progress may take after the program is stopped. Supervisors kill a program after ten seconds.
+const GRACE_PERIOD: Duration = Duration::from_secs(7);
+/// How long connections without a request may take then.
+const IDLE_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> Result<(), Error> {
     let listen = options.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
     let tls = match (options.tls_cert.or(config.tls_cert.clone()), options.tls_key.or(config.tls_key.clone())) {
-        (Some(certificate), Some(key)) => Some(tls(&certificate, &key).await?),
+        (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
         (None, None) => None,
         _ => return Err("TLS needs both --tls-cert and --tls-key".into()),
     };
@@ -44,7 +52,12 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
         return Err(require_single_replica(replicas, "--demo keeps everything in memory"));
     }
     database_url(common, config)?.check_replicas(replicas)?;
-    let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
+    let database_connections = common.database_connections.or(config.database_connections).map_or(10, NonZeroU32::get);
+    let wanted = options.max_connections.or(config.max_connections).map(NonZeroUsize::get);
+    let max_connections = max_connections(raise_file_limit(), database_connections, wanted)?;
+    let per_address = options.max_connections_per_address.or(config.max_connections_per_address);
+    let limits = Limits { total: max_connections, per_address: per_address.map(NonZeroUsize::get) };
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let default = format!("{scheme}://{}", listener.local_addr()?);
     let public_url = options.public_url.or(config.public_url.clone());
@@ -56,7 +69,7 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
         let server = Server::in_memory(&public_url).await?;
         // The nonces of calls before a restart are lost.
         server.reject_earlier_calls().await?;
-        demo(&server, &public_url).await?;
+        demo(&server, &server.public_url()).await?;
         server
     } else {
         let failure_store = FailureStore::new(&common.failure_store, config)?;
@@ -64,67 +77,89 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
         failure_store.claim(&server).await?;
         server
     };
-    let clock_skew = options.clock_skew.or(config.clock_skew).unwrap_or(300);
-    let server = server.clock_skew(Duration::from_secs(clock_skew));
+    let server = with_clock_skew(server, options.clock_skew, config);
+    // Half of the connections are left for calls.
+    let server = server.max_event_streams(max_connections / 2);
+    tracing::info!(public_url = server.public_url(), "clients sign this URL, followed by /v1 and the path of a call");
+    if let Err(error) = server.ready().await {
+        tracing::error!(%error, "not ready");
+    }
 
     let server = match options.message_command.or(config.message_command.clone()) {
         Some(program) => server.messenger(move |message| send(program.clone(), message)),
         None => server,
     };
 
-    let handle = Handle::new();
-    tokio::spawn(stop(handle.clone(), shutdown_signal()));
     tokio::spawn(cleanup(server.clone()));
     tokio::spawn({
         let server = server.clone();
         async move { server.forward_notifications().await }
     });
-    let app = app(server).into_make_service();
-    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "listening");
-    match tls {
-        None => {
-            let mut http = axum_server::from_tcp(listener)?.handle(handle);
-            set_http_timeouts(http.http_builder());
-            http.serve(app).await?;
-        }
-        Some(tls) => {
-            let mut https = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
-            set_http_timeouts(https.http_builder());
-            https.serve(app).await?;
+    // Before this, a signal ends the process at once.
+    let mut signals = StopSignals::new()?;
+    tokio::spawn(on_hangup({
+        let tls = tls.clone();
+        move || reload(tls.as_ref())
+    })?);
+    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), max_connections, "listening");
+    let connections = Arc::new(Connections::new(limits));
+    let (stop, stopping) = watch::channel(false);
+    let app = app(server.clone());
+    tokio::select! {
+        () = accept(&listener, tls.as_ref(), &app, &connections, &stopping) => {}
+        _ = signals.next() => {}
+    }
+    // A second signal ends the process, whatever it is doing.
+    tokio::spawn(async move { std::process::exit(signals.next().await) });
+    tracing::info!("stopping");
+    drop(listener);
+    server.shutdown();
+    stop.send_replace(true);
+    if timeout(IDLE_GRACE_PERIOD, connections.all_ended()).await.is_err() {
+        connections.close_idle();
+        if timeout(GRACE_PERIOD - IDLE_GRACE_PERIOD, connections.all_ended()).await.is_err() {
+            tracing::warn!("some calls were not finished");
         }
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Sets time limits, so that a client that sends no headers does not keep its connection.
-fn set_http_timeouts(http: &mut hyper_util::server::conn::auto::Builder<TokioExecutor>) {
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).keep_alive_timeout(HEADER_TIMEOUT);
+pub(crate) fn with_clock_skew(server: Server, option: Option<u64>, config: &Config) -> Server {
+    server.clock_skew(Duration::from_secs(option.or(config.clock_skew).unwrap_or(300)))
 }
 
-async fn tls(certificate: &Path, key: &Path) -> Result<RustlsConfig, Error> {
-    let config = RustlsConfig::from_pem_file(certificate, key).await;
-    config.map_err(|error| format!("{} and {}: {error}", certificate.display(), key.display()).into())
+fn reload(tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        Some(Ok(())) => tracing::info!("loaded the TLS certificate and key again"),
+        Some(Err(error)) => {
+            tracing::error!(%error, "could not load the TLS certificate and key: the previous ones stay");
+        }
+        None => tracing::info!("SIGHUP has no effect without TLS"),
+    }
 }
 
 /// The API and the probes. Each call has a line in the log, with its path, and without query, headers and body. The
 /// audit events of decisions come from the library.
 fn app(server: Server) -> Router {
-    let ready = server.clone();
+    let (ready, readiness) = (server.clone(), Arc::new(Readiness::default()));
     let readyz = move || {
-        let server = ready.clone();
+        let (server, readiness) = (ready.clone(), readiness.clone());
         async move {
-            match server.ready().await {
-                Ok(()) => (StatusCode::OK, "ready\n"),
-                Err(error) => {
-                    tracing::error!(%error, "not ready");
-                    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-                }
+            let check = async || {
+                let result = server.ready().await;
+                result.inspect_err(|error| tracing::error!(%error, "not ready")).is_ok()
+            };
+            if readiness.get(check).await {
+                (StatusCode::OK, "ready\n")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
             }
         }
     };
-    server.router().layer(from_fn(log)).route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(readyz))
+    // The probes pass everything that calls pass.
+    let router = server.router().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(readyz));
+    mount(server.public_path(), router).layer(from_fn(log))
 }
 
 async fn log(request: Request, next: Next) -> Response {
@@ -141,34 +176,6 @@ fn without_token(path: &str) -> String {
         Some((before, _)) => format!("{before}/web/session/..."),
         None => path.to_owned(),
     }
-}
-
-/// Completes on SIGTERM or Ctrl-C. SIGTERM is handled from the call on, not only from the first poll.
-fn shutdown_signal() -> impl Future<Output = ()> {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    async move {
-        #[cfg(unix)]
-        match terminate {
-            Ok(mut terminate) => tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(error) => {
-                tracing::warn!(%error, "no handler for SIGTERM: it will end the program without a graceful shutdown");
-                let _ = interrupt.await;
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = interrupt.await;
-    }
-}
-
-async fn stop(handle: Handle<SocketAddr>, signal: impl Future<Output = ()>) {
-    signal.await;
-    tracing::info!("stopping");
-    handle.graceful_shutdown(Some(GRACE_PERIOD));
 }
 
 async fn cleanup(server: Server) {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use toopher_oauth1::{BaseUri, Credentials, sign};
+use toopher_oauth1::{Credentials, ServiceUrl, sign};
 
 use crate::error::Error;
 use crate::options::Sign;
@@ -11,9 +11,9 @@ use crate::options::Sign;
 pub(crate) fn sign_call(call: &Sign) -> Result<String, Error> {
     // Only from the environment: other users of the machine can read the command line.
     let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
-    let url: http::Uri = format!("{}/{}", variable("TOOPHER_BASE_URL")?.trim_end_matches('/'), call.path).parse()?;
-    let authority = url.authority().ok_or("TOOPHER_BASE_URL has no host")?.as_str();
-    let base = BaseUri::new(url.scheme_str().unwrap_or_default(), authority, url.path())?;
+    let url: ServiceUrl =
+        variable("TOOPHER_BASE_URL")?.parse().map_err(|error| format!("TOOPHER_BASE_URL: {error}"))?;
+    let base = url.join(&format!("/{}", call.path))?;
     let split = |parameter: &'_ String| -> Result<(String, String), Error> {
         let (name, value) = parameter.split_once('=').ok_or("a parameter has the form name=value")?;
         Ok((name.to_owned(), value.to_owned()))
@@ -30,7 +30,7 @@ pub(crate) fn sign_call(call: &Sign) -> Result<String, Error> {
         "GET" => (format!("?{encoded}"), String::new()),
         _ => (String::new(), format!("data = \"{encoded}\"\n")),
     };
-    // In curl's format, only the header needs escaping: the rest is percent-encoded or checked by `Uri`.
+    // In curl's format, only the header needs escaping: the rest is percent-encoded or checked by `BaseUri`.
     let (base, header) = (base.as_str(), header.to_str()?.replace('"', "\\\""));
     Ok(format!("url = \"{base}{query}\"\nrequest = \"{method}\"\nheader = \"Authorization: {header}\"\n{form}"))
 }

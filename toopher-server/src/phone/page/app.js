@@ -5,7 +5,7 @@ import * as claim from "./claim.js";
 import { $, name, notice, problem } from "./dom.js";
 import { install } from "./offline.js";
 import { showPairings, tickCodes } from "./pairings.js";
-import { hidePhrase, newPhrase, tickPhrase } from "./phrase.js";
+import { hidePhrase, isPhraseShown, newPhrase, tickPhrase } from "./phrase.js";
 import { showRequests, tickRequests } from "./requests.js";
 import { showRules } from "./rules.js";
 import * as store from "./store.js";
@@ -119,6 +119,7 @@ async function reload() {
     const [, requests, rules] = responses;
     [pairings] = responses;
     connection(true);
+    stream();
     if (pairings.some(({ id, pending }) => pending && !previous?.some((pairing) => pairing.id === id))) {
       // A site has used the words.
       hidePhrase();
@@ -136,9 +137,12 @@ async function reload() {
   }
 }
 
-// Connects for events while the page is visible: browsers limit the connections to a server over all tabs.
+// Connects for events while the page is visible: browsers limit the connections to a server over all tabs. The server
+// rejects phones that have neither a pairing nor a valid phrase. While the pairings are unknown, the attempts to connect
+// are what refreshes the page.
 function stream() {
-  const wanted = Boolean(device) && isKnown && document.visibilityState === "visible";
+  const mayListen = pairings === null || pairings.length > 0 || isPhraseShown();
+  const wanted = Boolean(device) && isKnown && mayListen && document.visibilityState === "visible";
   if (wanted && !events) {
     // Without a connection it refreshes at each attempt to connect.
     events = listen(device.token, { changed: refresh, lost: refresh, unknown });
@@ -177,6 +181,7 @@ async function register() {
     await store.probe();
     await store.addDevice(await call(null, "devices", { name: typed }));
     await load();
+    pairings = [];
     // Without this, the browser may delete the keys when storage is short.
     navigator.storage?.persist?.();
   }
@@ -184,6 +189,13 @@ async function register() {
   begin();
   $("requests-title").focus();
   await refresh();
+}
+
+async function showWords() {
+  await newPhrase(phone);
+  stream();
+  // An attempt to connect that was rejected before is repeated at once.
+  events?.wake();
 }
 
 async function registerAgain() {
@@ -217,7 +229,7 @@ async function start() {
     phone.run($("register-form"), register);
   });
   $("again").addEventListener("click", () => phone.run($("unknown"), registerAgain));
-  $("new-phrase").addEventListener("click", () => phone.run($("new-phrase"), () => newPhrase(phone)));
+  $("new-phrase").addEventListener("click", () => phone.run($("new-phrase"), showWords));
   addEventListener("hashchange", () => {
     claim.read();
     refresh();

@@ -11,10 +11,14 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-// An untrusted name. Characters that could make it look like another one are replaced: control characters, line ends,
-// direction marks and invisible characters.
+// An untrusted name. Characters that could make it look like another one are marked, as `names.rs` does: control and
+// format characters, unassigned and private ones, all that fonts show as nothing or as a blank, and blanks at the ends or
+// in a row.
 export function name(text) {
-  const plain = String(text).replace(/[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]/gu, "\ufffd");
+  const plain = String(text)
+    .replace(/(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu, "\ufffd")
+    .replace(/ {2,}/g, (blanks) => " " + "\u2423".repeat(blanks.length - 1))
+    .replace(/^ | $/g, "\u2423");
   return el("bdi", { class: "name" }, plain);
 }
 

@@ -25,8 +25,10 @@ export function hidePhrase() {
   $("new-phrase").textContent = "Show the words";
 }
 
+export const isPhraseShown = () => !$("phrase").hidden;
+
 export function tickPhrase() {
-  if ($("phrase").hidden) {
+  if (!isPhraseShown()) {
     return;
   }
   const left = expires - serverTime();

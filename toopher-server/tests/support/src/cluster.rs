@@ -23,15 +23,19 @@ pub fn now() -> UnixTime {
 
 /// A router that forwards calls to another server.
 pub fn forward_to(address: &str) -> Router {
+    forward(&format!("http://{address}"), reqwest::Client::builder())
+}
+
+fn forward(url: &str, client: reqwest::ClientBuilder) -> Router {
     // Connections are not reused: the server closes idle ones, perhaps while a call is sent.
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-    let address = address.to_owned();
+    let client = client.pool_max_idle_per_host(0).build().unwrap();
+    let url = url.to_owned();
     Router::new().fallback(move |request: Request| {
-        let (client, address) = (client.clone(), address.clone());
+        let (client, url) = (client.clone(), url.clone());
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            let sent = client.request(parts.method, format!("http://{address}{}", parts.uri));
+            let sent = client.request(parts.method, format!("{url}{}", parts.uri));
             match sent.headers(parts.headers).body(body).timeout(Duration::from_secs(60)).send().await {
                 Ok(answer) => axum::http::Response::from(answer).map(Body::new),
                 // The server cannot be reached.
@@ -42,6 +46,23 @@ pub fn forward_to(address: &str) -> Router {
             }
         }
     })
+}
+
+/// A site that calls a server at its address, which is also its public URL. With a certificate, over TLS.
+pub fn site_at(address: &str, (key, secret): &(String, String), certificate: Option<&[u8]>) -> Site {
+    let (scheme, client) = match certificate {
+        None => ("http", reqwest::Client::builder()),
+        Some(pem) => {
+            let root = reqwest::Certificate::from_pem(pem).unwrap();
+            ("https", reqwest::Client::builder().tls_certs_only([root]))
+        }
+    };
+    Site {
+        app: forward(&format!("{scheme}://{address}"), client),
+        credentials: Credentials::new(key.as_str(), secret.as_str()).unwrap(),
+        clock: Clock::from_secs(now().as_secs()),
+        public: (scheme.into(), address.into()),
+    }
 }
 
 /// Servers behind one public URL.
