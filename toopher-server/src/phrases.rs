@@ -1,5 +1,6 @@
 //! The phrases that phones show now. A client without an account can register phones and request phrases, so their
-//! number is limited, and no client can keep another phone from showing one.
+//! number is limited. No client can delete the phrase of another phone before it expires; a client that fills the queue
+//! of requests makes other phones wait, and then try again.
 
 use std::collections::HashSet;
 use std::sync::{self, Arc, PoisonError};
