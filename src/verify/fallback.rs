@@ -26,9 +26,8 @@ use super::verdict::{DenyReason, Verdict};
 /// sequence of responses, in what is stored, and in time. The users of the first verifier get the same responses, but
 /// the time shows which verifier responded if one of them is faster.
 ///
-/// The first verifier must know without an OTP whether a user has a factor. A
-/// [`ToopherVerifier`](crate::client::ToopherVerifier) that identifies users by name does not: as the first verifier it
-/// verifies every OTP, and the second one none. Put it second.
+/// The first verifier must know without an OTP whether a user has a factor. A `ToopherVerifier` that identifies users
+/// by name does not: as the first verifier it verifies every OTP, and the second one none. Put it second.
 ///
 /// Put it *inside* `Approvals` (feature `approvals`):
 ///
