@@ -19,6 +19,7 @@ mod program;
 mod redis;
 mod revoked;
 mod rows;
+mod same_address;
 mod signals;
 mod unknown;
 mod web;

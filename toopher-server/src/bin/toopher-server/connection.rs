@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::connection_table::Phase;
+use crate::connection_state::Phase;
 use crate::connections::{Connections, Permit};
 use crate::progress::{Progress, Tracked, event_stream};
 
@@ -31,6 +31,8 @@ const MAX_STREAMS: u32 = 32;
 const WINDOW: u32 = 64 * 1024;
 /// The interval and the time limit of HTTP/2's pings, which detect a lost client of an event stream.
 const PING: Duration = Duration::from_secs(20);
+/// The call of phones that waits for its turn. A client without an account can send it, and it can be repeated.
+const QUEUED_CALL: &str = "/phone/v1/phrases";
 
 /// Serves a connection until one side ends it, or a limit is reached.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -101,12 +103,14 @@ async fn respond(
     id: u64,
 ) -> Result<Response, Infallible> {
     let has_body = !request.body().is_end_stream();
-    let progress = Progress::begin(connections.clone(), id, has_body);
-    let request = request.map(|body| Body::new(Tracked::request(body, progress.clone())));
+    // A public URL can have a path before it.
+    let work = if request.uri().path().ends_with(QUEUED_CALL) { Phase::Queued } else { Phase::Working };
+    let progress = Progress::begin(connections.clone(), id, has_body, work);
+    let request = request.map(|body| Body::new(Tracked::request(body, progress.clone(), work)));
     // Only HTTP/1.1 has the header.
     let can_close = request.version() < Version::HTTP_2;
     let mut response = app.call(request).await?;
-    if can_close && connections.are_exhausted() {
+    if can_close && connections.are_exhausted(id) {
         // A client that sends requests without pauses would never wait.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -140,7 +144,14 @@ mod tests {
 
     /// The client's side of a connection, and the time after which the server has ended it.
     async fn connect(app: Router) -> (DuplexStream, tokio::task::JoinHandle<Duration>, watch::Sender<bool>) {
-        let connections = Arc::new(Connections::new(Limits { total: 1, per_address: None }));
+        connect_within(Limits { total: 1, per_address: None }, app).await
+    }
+
+    async fn connect_within(
+        limits: Limits,
+        app: Router,
+    ) -> (DuplexStream, tokio::task::JoinHandle<Duration>, watch::Sender<bool>) {
+        let connections = Arc::new(Connections::new(limits));
         let permit = connections.admit(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let (client, server) = duplex(1024);
         let (stop, stopping) = watch::channel(false);
@@ -187,12 +198,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_waiting_connection_each_one_has_one_request() {
-        let (mut client, _serving, _stop) = connect(Router::new().route("/", get(|| async {}))).await;
-        client.write_all(&REQUEST.repeat(3)).await.unwrap();
-        let mut answers = String::new();
-        client.read_to_string(&mut answers).await.unwrap();
-        assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
-        assert!(answers.contains("connection: close"), "{answers}");
+        // Of all, and of an address.
+        for (total, per_address) in [(1, None), (2, Some(1))] {
+            let app = Router::new().route("/", get(|| async {}));
+            let (mut client, _serving, _stop) = connect_within(Limits { total, per_address }, app).await;
+            client.write_all(&REQUEST.repeat(3)).await.unwrap();
+            let mut answers = String::new();
+            client.read_to_string(&mut answers).await.unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
+            assert!(answers.contains("connection: close"), "{answers}");
+        }
     }
 
     /// Such a connection is not replaced.

@@ -1,8 +1,9 @@
 //! The open connections, and the limits of their number: of all, and of each client address.
 //!
 //! At a limit, a new connection replaces the one that has waited longest for its client, so connections that send
-//! nothing exclude no client. If none waits, it replaces an event stream, since phones connect again. If the server
-//! works in all connections, it replaces one of an address that has more than its fair share.
+//! nothing exclude no client. If none waits, it replaces one whose request waits for its turn, then an event stream,
+//! since phones connect again. If the server works in all connections, it replaces one of an address that has more than
+//! its fair share. Connections without a first response are safe for a short time: see [`Table::close_one_of`].
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::connection_limits::{Limits, client_address};
 use crate::connection_log::LimitLog;
-use crate::connection_table::{MAX_IDLE, Phase, Table};
+use crate::connection_state::{MAX_IDLE, Phase};
+use crate::connection_table::Table;
 
 pub(crate) struct Connections {
     limits: Limits,
@@ -100,7 +102,10 @@ impl Connections {
             let (id, close) = table.insert(client);
             return Admission::Admitted(Permit { connections: self.clone(), id, close });
         };
-        let mut closing = table.close_one(scope);
+        let mut closing = match scope {
+            Some(client) => table.close_one_of(client),
+            None => table.close_one(Some(client)),
+        };
         if closing.is_none() && scope.is_none() {
             closing = table.close_working(client, self.limits.total);
         }
@@ -110,10 +115,12 @@ impl Connections {
         closing.map_or(Admission::Refused, Admission::After)
     }
 
-    /// Whether all connections are in use, and none waits for its client.
-    pub(crate) fn are_exhausted(&self) -> bool {
+    /// Whether all connections, or all of the address of this one, are in use, and a new one can replace none of them.
+    pub(crate) fn are_exhausted(&self, id: u64) -> bool {
         let table = self.table();
-        table.len() >= self.limits.total && !table.has_waiting()
+        let of_address =
+            |address| table.len_of(address) >= self.limits.share(address) && !table.has_waiting(Some(address));
+        table.len() >= self.limits.total && !table.has_waiting(None) || table.address(id).is_some_and(of_address)
     }
 
     /// Moves a request of a connection from one phase to another.

@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod connection_limits;
 mod connection_log;
+mod connection_state;
 mod connection_table;
 mod connections;
 mod database_url;

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::connection_table::{MAX_STALLED, Phase};
+use crate::connection_state::{MAX_STALLED, Phase};
 use crate::connections::Connections;
 
 /// A request in progress. Dropping it ends it.
@@ -22,9 +22,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins a request whose head is complete.
-    pub(crate) fn begin(connections: Arc<Connections>, connection: u64, has_body: bool) -> Arc<Self> {
-        let phase = if has_body { Phase::Receiving } else { Phase::Working };
+    /// Begins a request whose head is complete. `work` is its phase when it is complete.
+    pub(crate) fn begin(connections: Arc<Connections>, connection: u64, has_body: bool, work: Phase) -> Arc<Self> {
+        let phase = if has_body { Phase::Receiving } else { work };
         connections.change(connection, None, Some(phase));
         Arc::new(Self { connections, connection, phase: Mutex::new(phase) })
     }
@@ -86,8 +86,8 @@ pub(crate) struct Tracked<B> {
 
 impl<B> Tracked<B> {
     /// The body of a request. The work begins at its end, or when the handler drops it, which reads no more of it.
-    pub(crate) fn request(body: B, progress: Arc<Progress>) -> Self {
-        Self { body, progress, at_end: Some(Phase::Working) }
+    pub(crate) fn request(body: B, progress: Arc<Progress>, work: Phase) -> Self {
+        Self { body, progress, at_end: Some(work) }
     }
 
     pub(crate) fn response(body: B, progress: Arc<Progress>) -> Self {
