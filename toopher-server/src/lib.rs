@@ -93,6 +93,7 @@ pub use self::devices::{Phone, PhonePairing};
 pub use self::error::ServerError;
 pub use self::future_times::ClockRepair;
 pub use self::message::Message;
+pub use self::names::escape_name;
 pub use self::state::Server;
 pub use tower_toopher::crypto::SealingKey;
 

@@ -39,7 +39,19 @@ pub fn escape_for_log(text: &str) -> Cow<'_, str> {
 
 /// Letters and symbols that fonts show as a blank or as nothing.
 fn is_blank(c: char) -> bool {
-    matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+    matches!(
+        c,
+        '\u{115f}'
+            | '\u{1160}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{ffa0}'
+            | '\u{fffc}'
+            | '\u{13441}'
+            | '\u{13442}'
+            | '\u{16fe4}'
+            | '\u{1d159}'
+    )
 }
 
 #[cfg(test)]
@@ -58,6 +70,7 @@ mod tests {
             ("a\u{200b}\u{feff}\u{7f}\0", r"a\u{200b}\u{feff}\u{7f}\0"),
             ("a\u{ad}\u{34f}\u{fe0f}\u{e0041}\u{a0}b", r"a\u{ad}\u{34f}\u{fe0f}\u{e0041}\u{a0}b"),
             ("\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}", r"\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}"),
+            ("\u{fffc}\u{13441}\u{13442}\u{16fe4}\u{1d159}", r"\u{fffc}\u{13441}\u{13442}\u{16fe4}\u{1d159}"),
             (r"a\nb", r"a\\nb"),
             (r#"a" outcome="granted"#, r#"a\" outcome=\"granted"#),
         ] {

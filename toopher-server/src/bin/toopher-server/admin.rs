@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use toopher_server::Server;
-use tower_toopher::middleware::escape_for_log;
+use toopher_server::{Server, escape_name};
 
 use crate::error::Error;
 use crate::options::{PhoneCommand, RequesterCommand, UserCommand};
@@ -19,7 +18,7 @@ pub(crate) async fn requester(server: &Server, command: RequesterCommand) -> Res
         RequesterCommand::List => {
             for requester in server.requesters().await? {
                 let state = if requester.revoked { "revoked" } else { "active" };
-                print(&format!("{}\t{state}\t{}\n", requester.consumer_key, escaped(&requester.name)))?;
+                print(&format!("{}\t{state}\t{}\n", requester.consumer_key, escape_name(&requester.name)))?;
             }
             Ok(())
         }
@@ -35,7 +34,12 @@ pub(crate) async fn user(server: &Server, command: UserCommand) -> Result<(), Er
         UserCommand::List { key } => {
             for user in server.users(&key).await? {
                 let state = if user.enabled { "enabled" } else { "disabled" };
-                print(&format!("{}\t{state}\t{} pairings\t{}\n", user.id, user.active_pairings, escaped(&user.name)))?;
+                print(&format!(
+                    "{}\t{state}\t{} pairings\t{}\n",
+                    user.id,
+                    user.active_pairings,
+                    escape_name(&user.name)
+                ))?;
             }
             Ok(())
         }
@@ -49,11 +53,11 @@ pub(crate) async fn phone(server: &Server, command: PhoneCommand) -> Result<(), 
     match command {
         PhoneCommand::List => {
             for phone in server.phones().await? {
-                let (id, name) = (&phone.id, escaped(&phone.name));
+                let (id, name) = (&phone.id, escape_name(&phone.name));
                 let start = format!("{id}\t{}\t{}\t{name}", phone.created, phone.last_used);
                 for pairing in &phone.pairings {
                     let state = if pairing.pending { "pending" } else { "enabled" };
-                    let (requester, user) = (escaped(&pairing.requester), escaped(&pairing.user));
+                    let (requester, user) = (escape_name(&pairing.requester), escape_name(&pairing.user));
                     print(&format!("{start}\t{state}\t{requester}\t{user}\n"))?;
                 }
                 if phone.pairings.is_empty() {
@@ -68,17 +72,6 @@ pub(crate) async fn phone(server: &Server, command: PhoneCommand) -> Result<(), 
             print(&format!("removed {} phones\n", server.remove_idle_phones(idle).await?))
         }
     }
-}
-
-/// A name with escapes for invisible characters, and for blanks that would not be noticed: at the ends, and in a row.
-fn escaped(name: &str) -> String {
-    let name = escape_for_log(name);
-    let mut escaped = String::with_capacity(name.len());
-    for (at, c) in name.char_indices() {
-        let hidden = at == 0 || at + 1 == name.len() || name[..at].ends_with(' ');
-        escaped.push_str(if c == ' ' && hidden { "\\u{20}" } else { &name[at..at + c.len_utf8()] });
-    }
-    escaped
 }
 
 pub(crate) async fn repair_clock(server: &Server) -> Result<(), Error> {

@@ -11,12 +11,15 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
+const INVISIBLE =
+  /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\ufffc\u{13441}\u{13442}\u{16fe4}\u{1d159}]/gu;
+
 // An untrusted name. Characters that could make it look like another one are marked, as `names.rs` does: control and
 // format characters, unassigned and private ones, all that fonts show as nothing or as a blank, and blanks at the ends or
 // in a row.
 export function name(text) {
   const plain = String(text)
-    .replace(/(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu, "\ufffd")
+    .replace(INVISIBLE, "\ufffd")
     .replace(/ {2,}/g, (blanks) => " " + "\u2423".repeat(blanks.length - 1))
     .replace(/^ | $/g, "\u2423");
   return el("bdi", { class: "name" }, plain);
