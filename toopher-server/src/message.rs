@@ -21,9 +21,9 @@ pub enum Message {
     },
     /// A mail.
     Mail {
-        /// The address, as the requester sent it: one address, with letters, digits, `.`, `_`, `+`, `-`, `=` and `~`
-        /// before the `@`, and without a leading `-`. A program that sends mail cannot take it for an option, a list, a
-        /// name in quotes, a route or a command.
+        /// The address, as the requester sent it: one address in ASCII, with letters, digits, `.`, `_`, `+`, `-`, `=`
+        /// and `~` before the `@`, a host name after it, and without a leading `-`. A program that sends mail cannot
+        /// take it for an option, a list, a name in quotes, a route, a command, or another address.
         address: String,
         /// The text.
         text: String,
@@ -58,16 +58,20 @@ pub(crate) fn is_mail_address(text: &str) -> bool {
     /// The longest address that fits into a path of RFC 5321.
     const MAX_ADDRESS: usize = 254;
     const MAX_LOCAL: usize = 64;
+    const MAX_LABEL: usize = 63;
     let Some((local, domain)) = text.split_once('@') else { return false };
-    // With dots only between two other characters.
-    let parts = |text: &str, allowed: fn(char) -> bool, inner: fn(char) -> bool| {
-        text.split('.')
-            .all(|part| !part.is_empty() && part.chars().all(|c| allowed(c) || inner(c)) && !part.starts_with('-'))
+    // With dots only between two other characters. Programs that normalize text (NFKC, IDNA) make other letters and
+    // dots of those that are not ASCII.
+    let parts = |text: &str, others: &[u8]| {
+        let is_part = |part: &str| !part.is_empty() && !part.starts_with('-');
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || others.contains(&b))
+            && text.split('.').all(is_part)
     };
     text.len() <= MAX_ADDRESS
         && local.len() <= MAX_LOCAL
-        && parts(local, char::is_alphanumeric, |c| "_+-=~".contains(c))
-        && parts(domain, char::is_alphanumeric, |c| c == '-')
+        && parts(local, b"_+-=~")
+        && parts(domain, b"-")
+        && domain.split('.').all(|label| label.len() <= MAX_LABEL && !label.ends_with('-'))
 }
 
 #[cfg(test)]
@@ -76,12 +80,18 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in
-            ["jdoe@example.com", "j.doe+mfa=1_~-x@mail.example-1.co.uk", "zo\u{eb}@b\u{fc}cher.example", "a@localhost"]
-        {
+        for good in [
+            "jdoe@example.com",
+            "j.doe+mfa=1_~-x@mail.example-1.co.uk",
+            "zoe@xn--bcher-kva.example",
+            "a@localhost",
+            "a@1.b",
+        ] {
             assert!(is_mail_address(good), "{good}");
         }
         let long = format!("{}@example.com", "x".repeat(65));
+        let label = "x".repeat(64);
+        let long_label = format!("a@{label}.example");
         for bad in [
             "",
             "@",
@@ -129,6 +139,28 @@ mod tests {
             "a*@b",
             "a{b}@c",
             &long,
+            &long_label,
+            "a@b-",
+            "a@b-.c",
+            "a@b.c-",
+            // Programs normalize these to `admin@example.com`, `admin@evil.com@b`, and others.
+            "\u{ff41}dmin@example.com",
+            "admin@\u{ff45}xample.com",
+            "admin@example\u{ff0e}com",
+            "admin@example\u{3002}com",
+            "admin@evil.com\u{ff20}b",
+            "admin@evil\u{fe6b}b",
+            "\u{fb01}n@example.com",
+            "a\u{2460}@b",
+            "a\u{b2}@b",
+            "a@\u{2102}.com",
+            "a@b\u{33c2}",
+            "a\u{212a}@b",
+            "\u{ff0d}a@b",
+            "\u{430}dmin@example.com",
+            "zo\u{eb}@example.com",
+            "a@b\u{fc}cher.example",
+            "a\u{661}@b",
         ] {
             assert!(!is_mail_address(bad), "{bad:?}");
         }
