@@ -11,7 +11,7 @@ use crate::base::{BaseUri, InvalidBaseUri};
 ///
 /// Scheme and host are in lower case, the host is in ASCII (IDNA), an IPv6 address has its shortest form, and neither
 /// the default port nor a trailing slash is left. What could be read in two ways is rejected with the reason: a path
-/// with percent-encoding, dot segments or empty segments, credentials, a query, a fragment.
+/// with percent-encoding, dot segments or empty segments, credentials, a query, a fragment, port 0.
 ///
 /// ```
 /// use toopher_oauth1::ServiceUrl;
@@ -85,10 +85,14 @@ impl FromStr for ServiceUrl {
         let path = path.trim_end_matches('/');
         if !is_plain(path) {
             return error(
-                "the path of the URL must have plain segments: no percent-encoding, no `.` and `..`, no empty segment",
+                "the path of the URL must have plain segments: no percent-encoding, and no segment that is empty, \
+                 `.` or `..`, also before a `;`",
             );
         }
         let Ok(url) = Url::parse(text) else { return error("the host or the port of the URL is invalid") };
+        if url.port() == Some(0) {
+            return error("the URL must not have port 0, which nothing listens on");
+        }
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let Ok(base) = BaseUri::new(url.scheme(), authority, path) else {
             return error("the host or the port of the URL is invalid");
@@ -105,10 +109,12 @@ impl FromStr for ServiceUrl {
 const NO_SCHEME: &str = "the URL must begin with http:// or https://";
 
 /// Whether all URL parsers read this path in the same way: it has only characters of RFC 3986 section 3.3, no
-/// percent-encoding, no dot segments, and no empty segments, which some proxies merge.
+/// percent-encoding, no dot segments, and no empty segments, which some proxies merge. Some servers remove the
+/// parameters of a segment, from its `;` on, before they look for those.
 fn is_plain(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
-    path.bytes().all(plain) && !path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."))
+    let has_name = |segment: &str| !matches!(segment.split(';').next(), None | Some("" | "." | ".."));
+    path.bytes().all(plain) && path.split('/').skip(1).all(has_name)
 }
 
 impl fmt::Debug for ServiceUrl {
@@ -158,6 +164,8 @@ mod tests {
             ("http://[0:0:0:0:0:0:0:1]:8080/v1", "http://[::1]:8080/v1"),
             ("http://127.1:8080", "http://127.0.0.1:8080"),
             ("http://h/a:b/~c;d", "http://h/a:b/~c;d"),
+            ("http://h/.a/...;d", "http://h/.a/...;d"),
+            ("http://h:10", "http://h:10"),
         ] {
             let url: ServiceUrl = text.parse().unwrap();
             assert_eq!(url.as_str(), expected, "{text}");
@@ -202,6 +210,14 @@ mod tests {
             ("https://h%2f", "host or the port"),
             ("https://[::1", "host or the port"),
             ("https://a<b", "host or the port"),
+            ("https://h:0", "port 0"),
+            ("http://h:00/x", "port 0"),
+            ("https://[::1]:0", "port 0"),
+            ("https://h/..;/x", "plain"),
+            ("https://h/x/..;a=b", "plain"),
+            ("https://h/.;/x", "plain"),
+            ("https://h/;x", "plain"),
+            ("https://h/a/;/b", "plain"),
         ] {
             let error = text.parse::<ServiceUrl>().unwrap_err();
             assert!(error.to_string().contains(reason), "{text}: {error}");

@@ -61,6 +61,8 @@ mod tests {
             ("https://h/#", "fragment"),
             ("https://user:secret@h", "password"),
             ("ftp://h", "http://"),
+            ("https://h:0", "port 0"),
+            ("https://h/..;/mfa", "`..`"),
         ] {
             let error = PublicUrl::parse(text).map(drop).unwrap_err();
             assert!(error.contains(reason) && !error.contains("secret"), "{text}: {error}");
