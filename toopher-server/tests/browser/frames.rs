@@ -372,6 +372,51 @@ async fn users_without_a_phone_pair_one_in_the_frame_first() {
     world.answer("welcome, jdoe").await;
 }
 
+/// Each page on which a user can pair: the user has recovery codes and no phone, so an attacker with the first factor
+/// needs one of the codes.
+#[tokio::test]
+async fn users_with_recovery_codes_pair_a_phone_with_one_of_them() {
+    let Some(world) = world().await else { return };
+    let window = &world.window;
+    for (page, paired) in
+        [("pair", "The phone is paired"), ("manage", "The phone is paired"), ("authenticate", PENDING)]
+    {
+        // Another user for each page.
+        let user = if page == "authenticate" { "jdoe" } else { page };
+        let phone = Phone::register(&world.api.app).await;
+        let list = [("user_name", user), ("create_user_if_needed", "true")];
+        let (_, list) = world.api.post("users/activate_next_otp_list", &list).await;
+        let codes: Vec<&str> = list["otp_list"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+        world.visit(&world.far, &[("page", page), ("user", user)]).await;
+        text(window, "form", "One of your recovery codes").await;
+        screenshot(window, &format!("pair-{page}-recovery-code")).await;
+        // Without a code the browser sends nothing: it moves the focus to the missing field.
+        type_into(window, "phrase", &(phrase(&phone).await + "\n")).await;
+        until(window, "the focus in the field of the code", async || {
+            (window.active_element().await.unwrap().attr("name").await.unwrap()? == "otp").then_some(())
+        })
+        .await;
+        type_into(window, "otp", "wrong-code\n").await;
+        text(window, "[role=alert]", "This recovery code was not accepted").await;
+        assert_eq!(phone.get("pairings").await, json!([]));
+        // A wrong phrase uses up no code.
+        type_into(window, "phrase", "no such words").await;
+        type_into(window, "otp", &format!("{}\n", codes[0])).await;
+        text(window, "[role=alert]", "No phone shows these words").await;
+        type_into(window, "phrase", &phrase(&phone).await).await;
+        type_into(window, "otp", &format!("{}\n", codes[0])).await;
+        text(window, STATUS, "Confirm on your phone").await;
+        let pairings = phone.get("pairings").await;
+        phone.post(&format!("pairings/{}/allow", pairings[0]["id"].as_str().unwrap()), json!({})).await;
+        text(window, STATUS, paired).await;
+        let (_, request) = world.api.initiate(user, &[("otp", codes[0])]).await;
+        assert_eq!(request["granted"], false, "{page}: {request}");
+        let (_, request) = world.api.initiate(user, &[("otp", codes[1])]).await;
+        let left = &request["user"]["number_of_pregenerated_otps_remaining"];
+        assert_eq!((&request["granted"], left), (&json!(true), &json!(8)), "{page}: {request}");
+    }
+}
+
 #[tokio::test]
 async fn tabs_reloads_and_back_navigation() {
     let Some(world) = world().await else { return };
