@@ -94,31 +94,33 @@ impl Table {
     /// connection is safe for a short time, until its first response. This applies to at most half of the connections,
     /// so that new ones do not replace all others.
     pub(crate) fn close_one_of(&mut self, address: IpAddr) -> Option<u64> {
+        self.close_waiting_of(address).or_else(|| self.close_oldest(Class::Streaming, Some(address)))
+    }
+
+    fn close_waiting_of(&mut self, address: IpAddr) -> Option<u64> {
         let Counts { open, new } = self.addresses.get(&address)?;
         let oldest = self.oldest(Class::New, Some(address)).and_then(|(_, id)| self.connections.get(&id));
         let new_first = 2 * new > *open || oldest.is_some_and(|connection| !connection.is_fresh());
         let classes = if new_first {
-            [Class::New, Class::Waiting, Class::Queued, Class::Streaming]
+            [Class::New, Class::Waiting, Class::Queued]
         } else {
-            [Class::Waiting, Class::Queued, Class::New, Class::Streaming]
+            [Class::Waiting, Class::Queued, Class::New]
         };
         classes.into_iter().find_map(|class| self.close_oldest(class, Some(address)))
     }
 
     /// The same for a connection of any address, for a new one of `client`, if there is one. A new connection of an
-    /// address that has fewer connections than the client is safe until it has a response.
+    /// address that has fewer connections than the client is safe until its first response, if one of the client's can
+    /// be closed instead: many addresses with one connection each must not exclude one with several.
     pub(crate) fn close_one(&mut self, client: Option<IpAddr>) -> Option<u64> {
         let waiting = [Class::Waiting, Class::New].into_iter().filter_map(|class| self.oldest(class, None));
         if let Some((_, id)) = waiting.min() {
             let safe_from = client.filter(|client| self.is_safe_from(id, *client));
-            let own = safe_from.and_then(|client| self.close_one_of(client));
-            if own.is_some() {
-                return own;
-            }
-            if safe_from.is_none() {
+            let own = safe_from.and_then(|client| self.close_waiting_of(client));
+            return own.or_else(|| {
                 self.close(id);
-                return Some(id);
-            }
+                Some(id)
+            });
         }
         [Class::Queued, Class::Streaming].into_iter().find_map(|class| self.close_oldest(class, None))
     }
@@ -285,14 +287,17 @@ mod tests {
         let streaming = table.insert(a).0;
         table.change(streaming, None, Some(Phase::Streaming));
         assert_eq!(table.close_one(Some(a)), Some(of_a[1]));
+        // Neither does the large address lose an event stream for it, nor its new connection.
+        assert_eq!(table.close_one(Some(a)), Some(of_b));
         assert_eq!(table.close_one(Some(a)), Some(streaming));
         assert_eq!(table.close_one(Some(a)), None);
         // An address without connections, and after the short time each one, replace it.
         let third = "192.0.2.3".parse().unwrap();
-        assert_eq!(table.close_one(Some(third)), Some(of_b));
         let of_b = table.insert(b).0;
+        assert_eq!(table.close_one(Some(third)), Some(of_b));
+        let (of_b, of_a) = (table.insert(b).0, table.insert(a).0);
         tokio::time::advance(NEW_TIME).await;
-        assert_eq!(table.close_one(Some(a)), Some(of_b));
+        assert_eq!([table.close_one(Some(a)), table.close_one(Some(a))], [Some(of_b), Some(of_a)]);
     }
 
     #[test]
