@@ -6,9 +6,11 @@ use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use toopher_server::Server;
+use test_support::process::scratch;
+use toopher_server::{SealingKey, Server};
 use toopher_server_test_support::site::{HOST, Phone, Site, json, server};
 use toopher_server_test_support::{Clock, T};
+use toopher_sql::{Database, query};
 use tower::ServiceExt;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -65,6 +67,22 @@ async fn registrations_store_nothing_and_block_no_phone() {
     // The pairing that was not allowed has expired, and the phone with it.
     assert_eq!(status_of(&site, &early, "GET", "pairings").await, 401);
     assert_eq!(server.phones().await.unwrap().len(), 1);
+}
+
+/// SQLite has one writer, which signed calls need. PostgreSQL has many.
+#[tokio::test]
+async fn phones_without_a_pairing_write_nothing_to_the_database_file() {
+    let (clock, file) = (Clock::from_secs(T), scratch("phones-of-strangers").join("toopher.sqlite"));
+    let server = Server::open(&file, SealingKey::generate().unwrap(), &format!("https://{HOST}")).await.unwrap();
+    let site = Site::new(&server.clock(&clock), &clock).await;
+    let phone = Phone::register(&site.app).await;
+    let shown = phrase(&phone).await;
+    let database = Database::open(&file).await.unwrap();
+    for table in ["devices", "phrases", "attempts"] {
+        let rows = query(format!("SELECT count(*) FROM {table}")).scalar::<i64>(&database).await.unwrap();
+        assert_eq!(rows, Some(0), "{table}");
+    }
+    assert_eq!(pair(&site, "jdoe", &shown).await.0, 200);
 }
 
 #[tokio::test]
