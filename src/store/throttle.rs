@@ -218,9 +218,10 @@ mod tests {
 
     #[test]
     fn the_documented_probabilities_are_right() {
+        let guesses = |throttle: &Throttle| throttle.max_recent() + 365 * throttle.per_day;
+        assert_eq!(guesses(&Throttle::default()), 1925);
         let percent = |per_day: u32, codes: u32| {
-            let throttle = Throttle::default().per_day(per_day).unwrap();
-            let guesses = throttle.max_recent() + 365 * per_day;
+            let guesses = guesses(&Throttle::default().per_day(per_day).unwrap());
             (100.0 * (1.0 - (1.0 - f64::from(codes) / 1e6).powf(guesses.into())) * 100.0).round() / 100.0
         };
         for (per_day, codes, documented) in [(5, 2, 0.38), (5, 3, 0.58), (5, 5, 0.96), (8, 3, 0.90), (9, 3, 1.01)] {
