@@ -16,8 +16,8 @@ use tower_toopher::store::MemoryStore;
 use tower_toopher::test_util::{Decision, FakePhones, ManualClock};
 use tower_toopher::verify::SessionId;
 use tower_toopher::{
-    Action, Approvals, Attempt, DenyReason, Factor, Header, HeaderOrForm, Rejection, SecondFactor, Terminal,
-    ToopherLayer, ToopherService, UserId, Verdict,
+    Action, Approvals, Attempt, DenyReason, Factor, Header, HeaderOrForm, SecondFactor, Terminal, ToopherLayer,
+    ToopherService, UserId, Verdict,
 };
 
 type Body = Full<Bytes>;
@@ -88,28 +88,16 @@ where
 }
 
 fn service(verdict: fn() -> Verdict) -> ToopherService<Bare, Fixed, Header> {
-    ToopherLayer::new(Fixed(verdict)).layer(Bare)
+    warm_up(ToopherLayer::new(Fixed(verdict)).layer(Bare))
 }
 
-/// The number of allocations of the response: its headers, and the extension with the reason.
-fn rejection_alone() -> u64 {
-    let template = {
-        let mut service = service(|| Verdict::Denied(DenyReason::WrongOtp));
-        let mut future = std::pin::pin!(service.call(request(Some(CODE))));
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(response)) => response,
-            _ => unreachable!(),
-        }
-    };
-    let rejection = template.extensions().get::<Rejection>().unwrap();
-    measure(|| {
-        let mut response = rejection.response(Body::default());
-        response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/problem+json"));
-        response.headers_mut().insert("content-length", 173.into());
-        response.headers_mut().insert("vary", http::HeaderValue::from_static("toopher-otp"));
-        response.extensions_mut().insert(rejection.clone());
-    })
-    .count_total
+/// Sends one request. The first one builds the headers that all responses of a layer share.
+fn warm_up<S>(mut service: S) -> S
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    allocations(&mut service, request(Some(CODE)));
+    service
 }
 
 #[test]
@@ -130,7 +118,8 @@ fn header_path() {
 
     // The same with approvals, because a request with an OTP is not bound, and with each extension that is read. With
     // more extensions, `http::Extensions` itself would grow.
-    let mut approving = ToopherLayer::new(Fixed(|| Verdict::Granted(Factor::Totp))).approvals().layer(Bare);
+    let approving = ToopherLayer::new(Fixed(|| Verdict::Granted(Factor::Totp))).approvals().layer(Bare);
+    let mut approving = warm_up(approving);
     let mut with_session = request(Some(CODE));
     with_session.extensions_mut().insert(SessionId::new("session").unwrap());
     let mut with_terminal = request(Some(CODE));
@@ -139,7 +128,7 @@ fn header_path() {
         assert_eq!(allocations(&mut approving, request), bare + slot);
     }
 
-    let mut skipped = ToopherLayer::new(Fixed(|| unreachable!())).insecure_skip(|_| true).layer(Bare);
+    let mut skipped = warm_up(ToopherLayer::new(Fixed(|| unreachable!())).insecure_skip(|_| true).layer(Bare));
     assert_eq!(allocations(&mut skipped, request(Some(CODE))), bare);
 
     let mut passed = request(None);
@@ -147,11 +136,12 @@ fn header_path() {
     assert_eq!(allocations(&mut granted, passed), bare);
 }
 
+/// The two parts of the header map, and the extension with the reason.
 #[test]
 fn rejected() {
     let mut wrong = service(|| Verdict::Denied(DenyReason::WrongOtp));
-    assert_eq!(allocations(&mut wrong, request(Some(CODE))), rejection_alone());
-    assert_eq!(allocations(&mut wrong, request(Some("junk"))), rejection_alone());
+    assert_eq!(allocations(&mut wrong, request(Some(CODE))), 3);
+    assert_eq!(allocations(&mut wrong, request(Some("junk"))), 3);
 }
 
 #[test]
@@ -160,8 +150,9 @@ fn a_form_in_one_frame_is_not_copied() {
         let request = Request::post("/").extension(alice()).header("content-type", "application/x-www-form-urlencoded");
         request.body(Body::from(body.to_owned())).unwrap()
     };
-    let mut service =
+    let service =
         ToopherLayer::new(Fixed(|| Verdict::Granted(Factor::Totp))).extractor(HeaderOrForm::default()).layer(Bare);
+    let mut service = warm_up(service);
     let header = allocations(&mut service, request(Some(CODE)));
     for body in ["otp=081804", "to=bob&amount=10000&otp=081804&memo=with+spaces+and+%25"] {
         assert_eq!(allocations(&mut service, form(body)), header, "{body}");

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::audit::Audit;
-use super::response::{OTHER_VARY, USUAL_VARY, WwwAuthenticate};
+use super::response::{OTHER_VARY, Realm, RejectionHeaders, USUAL_VARY};
 use super::reuse::Reuse;
 use crate::verify::{Action, UserId};
 
@@ -27,14 +27,45 @@ pub(super) struct Config {
     pub(super) profile: Profile,
     pub(super) reuse: Reuse,
     pub(super) audit: Audit,
-    pub(super) www_authenticate: WwwAuthenticate,
-    /// `Vary` for other headers than the usual ones. It depends on the extractor and the grants.
-    pub(super) other_vary: OnceLock<HeaderValue>,
+    pub(super) realm: Realm,
+    /// Built at the first request, because it depends on the extractor too.
+    pub(super) headers: OnceLock<Headers>,
+}
+
+/// The headers that do not differ between the responses of a layer.
+#[derive(Clone)]
+pub(super) struct Headers {
+    vary: HeaderValue,
+    rejections: Arc<RejectionHeaders>,
+}
+
+impl Headers {
+    /// The value of `Vary` on responses that depend on a factor.
+    pub(super) fn vary(&self) -> &HeaderValue {
+        &self.vary
+    }
+
+    pub(super) fn rejections(&self) -> &Arc<RejectionHeaders> {
+        &self.rejections
+    }
 }
 
 impl Config {
-    /// The value of `Vary` on responses that depend on a factor, with the value for the headers of the OTP.
-    pub(super) fn vary(&self, otp: HeaderValue) -> HeaderValue {
+    /// Builds the headers at the first request. `otp` returns the names of the headers of the OTP.
+    pub(super) fn build_headers(&self, otp: impl FnOnce() -> HeaderValue) -> &Headers {
+        self.headers.get_or_init(|| {
+            let vary = self.vary(otp());
+            let step_up = self.reuse.step_up_challenge();
+            Headers { rejections: Arc::new(RejectionHeaders::new(&self.realm, step_up.as_ref(), &vary)), vary }
+        })
+    }
+
+    /// The headers of the first request. Without any request, responses vary by everything.
+    pub(super) fn headers(&self) -> &Headers {
+        self.build_headers(|| HeaderValue::from_static("*"))
+    }
+
+    fn vary(&self, otp: HeaderValue) -> HeaderValue {
         let grant = self.reuse.grant_header();
         if otp == "toopher-otp" && grant.is_none() {
             return USUAL_VARY;
@@ -42,15 +73,12 @@ impl Config {
         if otp == "*" {
             return otp;
         }
-        let build = || {
-            let otp = otp.to_str().unwrap_or("*");
-            let names = match grant {
-                None => format!("{otp}, {OTHER_VARY}"),
-                Some(grant) => format!("{otp}, {grant}, {OTHER_VARY}"),
-            };
-            HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"))
+        let otp = otp.to_str().unwrap_or("*");
+        let names = match grant {
+            None => format!("{otp}, {OTHER_VARY}"),
+            Some(grant) => format!("{otp}, {grant}, {OTHER_VARY}"),
         };
-        self.other_vary.get_or_init(build).clone()
+        HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("*"))
     }
 }
 
@@ -72,8 +100,8 @@ impl Default for Config {
             profile: Profile::default(),
             reuse: Reuse::default(),
             audit: Audit::default(),
-            www_authenticate: WwwAuthenticate::default(),
-            other_vary: OnceLock::new(),
+            realm: Realm::default(),
+            headers: OnceLock::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Response};
 
 use super::audit::{AuditScope, Outcome, SinkPanicked};
 use super::config::{Config, NotEnrolledPolicy, Profile};
@@ -24,7 +24,6 @@ pub(super) struct UndecidedRequest<S, R> {
     pub(super) inner: S,
     pub(super) reject: R,
     pub(super) config: Arc<Config>,
-    pub(super) vary: HeaderValue,
 }
 
 /// What is known of an attempt while the verifier runs.
@@ -45,8 +44,8 @@ pub(super) enum Forward {
 /// The headers that the inner service's response will get.
 #[derive(Default)]
 pub(super) struct ResponseHeaders {
-    /// `None` if the response does not depend on a factor.
-    vary: Option<HeaderValue>,
+    /// With the value of `Vary`. `None` if the response does not depend on a factor.
+    config: Option<Arc<Config>>,
     #[cfg(feature = "grants")]
     grant: Option<Box<GrantHeader>>,
 }
@@ -59,17 +58,17 @@ impl InFlight {
 }
 
 impl ResponseHeaders {
-    pub(super) fn with_vary(vary: Option<HeaderValue>) -> Self {
+    pub(super) fn new(config: Option<Arc<Config>>) -> Self {
         Self {
-            vary,
+            config,
             #[cfg(feature = "grants")]
             grant: None,
         }
     }
 
     pub(super) fn insert(self, response: &mut HeaderMap) {
-        if let Some(vary) = self.vary {
-            mark_dependent(response, vary);
+        if let Some(config) = self.config {
+            mark_dependent(response, config.headers().vary());
         }
         #[cfg(feature = "grants")]
         if let Some(grant) = self.grant {
@@ -148,7 +147,7 @@ impl<S, R> UndecidedRequest<S, R> {
     where
         R: Reject<ResBody>,
     {
-        let Self { mut parts, subject, inner, reject, config, vary } = self;
+        let Self { mut parts, subject, inner, reject, config } = self;
         let record = |outcome| in_flight.scope.record(&config.audit, &parts, Some(&subject), outcome);
         match forward {
             Forward::Granted(factor) => {
@@ -162,7 +161,7 @@ impl<S, R> UndecidedRequest<S, R> {
                 });
                 insert_second_factor(&mut parts.extensions, second_factor);
                 let headers = ResponseHeaders {
-                    vary: Some(vary),
+                    config: Some(config),
                     #[cfg(feature = "grants")]
                     grant,
                 };
@@ -171,25 +170,25 @@ impl<S, R> UndecidedRequest<S, R> {
             Forward::Bypassed(reason) => match record(Outcome::Bypassed(reason)) {
                 Ok(()) => {
                     insert_bypassed(&mut parts.extensions, Bypassed::new(reason));
-                    Ok((inner, parts, ResponseHeaders::with_vary(Some(vary))))
+                    Ok((inner, parts, ResponseHeaders::new(Some(config))))
                 }
                 // It is recorded as `unavailable`.
                 Err(SinkPanicked) => {
                     let rejection = unavailable(&config, "recording a bypass failed".into());
-                    Err(response(&config, rejection, &parts, &reject, vary))
+                    Err(response(&config, rejection, &mut parts, &reject))
                 }
             },
         }
     }
 
     /// Records a rejection and builds the response.
-    pub(super) fn into_rejected<ResBody>(self, in_flight: &InFlight, rejection: Rejection) -> Response<ResBody>
+    pub(super) fn into_rejected<ResBody>(mut self, in_flight: &InFlight, rejection: Rejection) -> Response<ResBody>
     where
         R: Reject<ResBody>,
     {
         let outcome = Outcome::Rejected(rejection.kind());
         in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), outcome).ok();
-        response(&self.config, rejection, &self.parts, &self.reject, self.vary)
+        response(&self.config, rejection, &mut self.parts, &self.reject)
     }
 
     /// Records that the request was dropped before the decision.

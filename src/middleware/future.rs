@@ -1,10 +1,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -98,35 +99,34 @@ where
 
     /// Records the outcome and forwards the request without verification.
     pub(super) fn forward(
-        config: &Config,
+        config: &Arc<Config>,
         parts: Parts,
         body: X::Body,
         subject: Option<&Subject>,
         outcome: Outcome,
         inner: S,
-        vary: Option<HeaderValue>,
     ) -> Self {
         // The request would be forwarded without an audit sink too, so a panic of the sink changes nothing.
         record(config, &parts, subject, outcome).ok();
-        let request = Request::from_parts(parts, body);
-        Self { state: State::Calling { inner, request: Some(request), headers: ResponseHeaders::with_vary(vary) } }
+        // Whether a request is skipped does not depend on a factor.
+        let headers = ResponseHeaders::new((outcome != Outcome::Skipped).then(|| Arc::clone(config)));
+        Self { state: State::Calling { inner, request: Some(Request::from_parts(parts, body)), headers } }
     }
 
     /// Records a rejection and responds with it.
     pub(super) fn reject<ResBody>(
         config: &Config,
         rejection: Rejection,
-        parts: &Parts,
+        parts: &mut Parts,
         subject: Option<&Subject>,
         reject: &R,
-        vary: HeaderValue,
     ) -> Self
     where
         S: Service<Request<X::Body>, Response = Response<ResBody>>,
         R: Reject<ResBody>,
     {
         record(config, parts, subject, Outcome::Rejected(rejection.kind())).ok();
-        Self { state: State::Rejected { response: Some(response(config, rejection, parts, reject, vary)) } }
+        Self { state: State::Rejected { response: Some(response(config, rejection, parts, reject)) } }
     }
 }
 

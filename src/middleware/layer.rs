@@ -10,7 +10,7 @@ use super::config::{ActionConfig, Config, NotEnrolledPolicy, Profile};
 use super::extract::Header;
 #[cfg(feature = "grants")]
 use super::grants::Grants;
-use super::response::{ProblemJson, Realm, StepUp, WwwAuthenticate};
+use super::response::{ProblemJson, Realm, StepUp};
 use super::service::ToopherService;
 use crate::verify::{Action, UserId};
 
@@ -88,7 +88,7 @@ impl<V, X, R> ToopherLayer<V, X, R> {
 
     /// Sets the realm of `WWW-Authenticate`. Default: `second factor`.
     pub fn realm(self, realm: &Realm) -> Self {
-        self.change(|config| config.www_authenticate = WwwAuthenticate::new(realm))
+        self.change(|config| config.realm = realm.clone())
     }
 
     /// Sets the policy for users who have no second factor. Default: [`NotEnrolledPolicy::Refuse`].
@@ -170,8 +170,8 @@ impl<V, X, R> ToopherLayer<V, X, R> {
 
     fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        // It depends on other settings.
-        config.other_vary.take();
+        // They depend on other settings.
+        config.headers.take();
         change(config);
         self
     }

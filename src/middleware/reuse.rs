@@ -1,6 +1,5 @@
 //! Reuse of previously verified factors (`max_age`, `also_accept`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -93,8 +92,8 @@ impl Reuse {
     }
 
     /// The challenge of RFC 9470, if configured and useful.
-    pub(super) fn step_up_challenge(&self) -> Option<Arc<HeaderValue>> {
-        self.step_up.as_ref()?.challenge(self.max_age()).map(Arc::new)
+    pub(super) fn step_up_challenge(&self) -> Option<HeaderValue> {
+        self.step_up.as_ref()?.challenge(self.max_age())
     }
 
     fn max_age(&self) -> Duration {

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::audit::Outcome;
 use super::config::Config;
 use super::decision::UndecidedRequest;
 use super::extract::{Extract, Header, read_credentials};
@@ -66,31 +65,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.config.build_headers(|| self.extractor.vary());
         let (mut parts, body) = request.into_parts();
         let subject = match check_head(&self.config, &mut parts) {
             PreCheck::Verify(subject) => subject,
             PreCheck::Forward(outcome, subject) => {
                 let (body, inner) = (self.extractor.pass(body), self.inner.clone());
-                // Whether a request is skipped does not depend on a factor.
-                let vary =
-                    if outcome == Outcome::Skipped { None } else { Some(self.config.vary(self.extractor.vary())) };
-                return ResponseFuture::forward(&self.config, parts, body, subject.as_ref(), outcome, inner, vary);
+                return ResponseFuture::forward(&self.config, parts, body, subject.as_ref(), outcome, inner);
             }
             PreCheck::Unidentified => {
-                let (rejection, vary) = (unidentified(&self.config), self.config.vary(self.extractor.vary()));
-                return ResponseFuture::reject(&self.config, rejection, &parts, None, &self.reject, vary);
+                let rejection = unidentified(&self.config);
+                return ResponseFuture::reject(&self.config, rejection, &mut parts, None, &self.reject);
             }
         };
-        let vary = self.config.vary(self.extractor.vary());
         match read_credentials(&self.extractor, self.config.approvals, &mut parts, body) {
             Ok(credentials) => {
                 let (inner, reject, config) = (self.inner.clone(), self.reject.clone(), Arc::clone(&self.config));
-                let request = UndecidedRequest { parts, subject, inner, reject, config, vary };
+                let request = UndecidedRequest { parts, subject, inner, reject, config };
                 ResponseFuture::verify(credentials, request, self.verifier.clone())
             }
             Err(error) => {
                 let rejection = extract_error(&self.config, error);
-                ResponseFuture::reject(&self.config, rejection, &parts, Some(&subject), &self.reject, vary)
+                ResponseFuture::reject(&self.config, rejection, &mut parts, Some(&subject), &self.reject)
             }
         }
     }

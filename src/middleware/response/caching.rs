@@ -19,7 +19,7 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 /// it to a client without the factor. A response that any cache may store for a time (`max-age`, `no-cache`, `Expires`
 /// alone) becomes `private`, because `Vary` does not suffice: a layer outside can append a line, and nginx before 1.23
 /// reads only the last one. The inner service's other directives remain.
-pub(in crate::middleware) fn mark_dependent(headers: &mut HeaderMap, vary: HeaderValue) {
+pub(in crate::middleware) fn mark_dependent(headers: &mut HeaderMap, vary: &HeaderValue) {
     if !headers.contains_key(header::CACHE_CONTROL) {
         let directive = if headers.contains_key(header::EXPIRES) { PRIVATE } else { NO_STORE };
         headers.insert(header::CACHE_CONTROL, directive);
@@ -51,12 +51,12 @@ fn restricted(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Adds the names to `Vary`, in one line without duplicates: nginx before 1.23 reads only the last line. `*` remains
 /// alone, because it contains all names.
-pub(in crate::middleware) fn insert_vary(headers: &mut HeaderMap, vary: HeaderValue) {
+pub(in crate::middleware) fn insert_vary(headers: &mut HeaderMap, vary: &HeaderValue) {
     let mut lines = headers.get_all(header::VARY).iter();
     let merged = match (lines.next(), lines.next()) {
-        (None, _) => vary,
-        (Some(line), None) if *line == vary => return,
-        _ => merge(headers.get_all(header::VARY).iter().chain([&vary])),
+        (None, _) => vary.clone(),
+        (Some(line), None) if line == vary => return,
+        _ => merge(headers.get_all(header::VARY).iter().chain([vary])),
     };
     headers.insert(header::VARY, merged);
 }
@@ -135,7 +135,7 @@ mod tests {
         ] {
             let mut headers = headers(before);
             for _ in 0..2 {
-                mark_dependent(&mut headers, USUAL_VARY);
+                mark_dependent(&mut headers, &USUAL_VARY);
             }
             assert_eq!(headers[header::CACHE_CONTROL], cache_control, "{before:?}");
             assert_eq!(headers.get_all(header::VARY).iter().collect::<Vec<_>>(), [USUAL_VARY]);
@@ -157,7 +157,7 @@ mod tests {
             let lines: Vec<_> = before.iter().map(|line| ("vary", *line)).collect();
             let mut headers = headers(&lines);
             for _ in 0..2 {
-                insert_vary(&mut headers, HeaderValue::from_static("x-otp, cookie"));
+                insert_vary(&mut headers, &HeaderValue::from_static("x-otp, cookie"));
                 assert_eq!(headers.get_all(header::VARY).iter().collect::<Vec<_>>(), [expected], "{before:?}");
             }
         }

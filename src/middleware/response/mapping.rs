@@ -1,7 +1,9 @@
 //! Maps verdicts and errors to rejections, and rejections to responses.
 
+use std::sync::Arc;
+
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 
 use super::caching::insert_vary;
 use super::problem::{self, Problem};
@@ -11,14 +13,13 @@ use crate::middleware::config::{Config, NotEnrolledPolicy, Profile};
 use crate::middleware::extract::ExtractError;
 use crate::verify::{BoxError, BypassReason, DenyReason, ErrorClass, PendingApproval, VerifierError, error_chain};
 
-/// Builds the response to a rejected request, and inserts `vary` into its headers and the rejection into its
-/// extensions.
+/// Builds the response to a rejected request, and inserts `Vary` into its headers and the rejection into its
+/// extensions. The request ends here, so its extensions are removed.
 pub(in crate::middleware) fn response<R, ResBody>(
     config: &Config,
     rejection: Rejection,
-    parts: &Parts,
+    parts: &mut Parts,
     reject: &R,
-    vary: HeaderValue,
 ) -> Response<ResBody>
 where
     R: Reject<ResBody>,
@@ -27,13 +28,19 @@ where
     if config.profile == Profile::ForwardAuth && response.status().is_success() {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         // Every 401 has a challenge (RFC 9110 section 15.5.2).
-        let own = rejection.www_authenticate.clone();
-        if let Some(challenge) = own.or_else(|| config.www_authenticate.challenge(&problem::OTP_REQUIRED)) {
-            response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
+        let usual = || rejection.headers.challenge(&problem::OTP_REQUIRED);
+        if let Some(challenge) = rejection.challenge().or_else(usual) {
+            response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert_with(|| challenge.clone());
         }
     }
-    insert_vary(response.headers_mut(), vary);
-    response.extensions_mut().insert(rejection);
+    insert_vary(response.headers_mut(), config.headers().vary());
+    let extensions = response.extensions_mut();
+    if extensions.is_empty() {
+        // The map of the request is reused without its values, because allocating another one costs more.
+        *extensions = std::mem::take(&mut parts.extensions);
+        extensions.clear();
+    }
+    extensions.insert(rejection);
     response
 }
 
@@ -101,17 +108,8 @@ pub(in crate::middleware) fn unavailable(config: &Config, error: BoxError) -> Re
 }
 
 fn rejection(config: &Config, kind: RejectionKind, problem: &'static Problem) -> Rejection {
-    // A client with a wrong code, or without a first factor, is not sent to the authorization server.
-    let needs_factor = problem.code == problem::OTP_REQUIRED.code;
-    Rejection {
-        kind,
-        problem,
-        retry_after: None,
-        www_authenticate: config.www_authenticate.challenge(problem),
-        step_up: if needs_factor { config.reuse.step_up_challenge() } else { None },
-        pending: None,
-        source: None,
-    }
+    let headers = Arc::clone(config.headers().rejections());
+    Rejection { kind, problem, headers, retry_after: None, pending: None, source: None }
 }
 
 #[cfg(test)]
@@ -134,10 +132,36 @@ mod tests {
         ];
         for reason in reasons {
             let rejection = denied(&config, reason, true).unwrap_err();
-            assert!(rejection.www_authenticate.is_some(), "{reason:?}");
+            assert!(rejection.challenge().is_some(), "{reason:?}");
         }
-        assert!(pending(&config, Box::default()).www_authenticate.is_some());
-        assert!(unavailable(&config, "down".into()).www_authenticate.is_none());
+        assert!(pending(&config, Box::default()).challenge().is_some());
+        assert!(unavailable(&config, "down".into()).challenge().is_none());
+    }
+
+    #[test]
+    fn a_response_has_no_extension_of_the_request_and_keeps_those_of_the_hook() {
+        #[derive(Clone)]
+        struct OfRequest;
+        #[derive(Clone)]
+        struct OfHook;
+        let config = Config::default();
+        let hook = |rejection: &Rejection, request: &Parts| {
+            assert!(request.extensions.get::<OfRequest>().is_some());
+            let mut response = rejection.response(());
+            if request.method == http::Method::POST {
+                response.extensions_mut().insert(OfHook);
+            }
+            response
+        };
+        for method in ["GET", "POST"] {
+            let request = http::Request::builder().method(method).extension(OfRequest).body(()).unwrap();
+            let mut parts = request.into_parts().0;
+            let response = response(&config, unidentified(&config), &mut parts, &hook);
+            let extensions = response.extensions();
+            assert!(extensions.get::<OfRequest>().is_none());
+            assert_eq!(extensions.get::<OfHook>().is_some(), method == "POST");
+            assert_eq!(extensions.get::<Rejection>().unwrap().kind(), RejectionKind::Unidentified);
+        }
     }
 
     #[test]

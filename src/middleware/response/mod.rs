@@ -7,6 +7,7 @@ mod pending;
 mod problem;
 mod reject;
 mod rejection;
+mod rejection_headers;
 mod step_up;
 mod www_authenticate;
 
@@ -17,6 +18,6 @@ pub use self::grpc::GrpcStatus;
 pub(super) use self::mapping::{denied, extract_error, pending, response, unavailable, unidentified};
 pub use self::reject::{ProblemJson, Reject};
 pub use self::rejection::{Rejection, RejectionKind};
+pub(super) use self::rejection_headers::RejectionHeaders;
 pub use self::step_up::StepUp;
 pub use self::www_authenticate::Realm;
-pub(super) use self::www_authenticate::WwwAuthenticate;

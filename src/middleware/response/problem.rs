@@ -24,7 +24,6 @@ macro_rules! problems {
         };
     )*
 
-        #[cfg(test)]
         pub(super) const ALL: &[&Problem] = &[$(&$name),*];
     };
 }

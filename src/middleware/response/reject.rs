@@ -37,11 +37,11 @@ impl<B: From<Bytes>> Reject<B> for ProblemJson {
         let json = json(rejection);
         let length = json.len();
         let body = if request.method == Method::HEAD { Bytes::new() } else { json };
-        let mut response = rejection.response(B::from(body));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        // Set here, because a server that sees the empty body of a response to HEAD would set 0.
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let mut response = rejection.document_response(B::from(body));
+        // The document of a pending approval has more members.
+        if length != rejection.problem().json.len() {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         response
     }
 }

@@ -3,10 +3,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::pending::insert_pending_headers;
 use super::problem::Problem;
+use super::rejection_headers::RejectionHeaders;
 use crate::verify::{DenyReason, ErrorClass, PendingApproval};
 
 /// Why the layer responded instead of the inner service.
@@ -17,9 +18,8 @@ use crate::verify::{DenyReason, ErrorClass, PendingApproval};
 pub struct Rejection {
     pub(super) kind: RejectionKind,
     pub(super) problem: &'static Problem,
+    pub(super) headers: Arc<RejectionHeaders>,
     pub(super) retry_after: Option<Duration>,
-    pub(super) www_authenticate: Option<HeaderValue>,
-    pub(super) step_up: Option<Arc<HeaderValue>>,
     pub(super) pending: Option<Arc<PendingApproval>>,
     pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -108,20 +108,27 @@ impl Rejection {
         self.problem
     }
 
+    /// The challenge of the layer in a 401.
+    pub(super) fn challenge(&self) -> Option<&HeaderValue> {
+        self.headers.challenge(self.problem)
+    }
+
     /// Builds a response with this rejection's status and headers (`WWW-Authenticate`, `Retry-After`,
-    /// `Toopher-Approval`, `Location`, `Cache-Control: no-store`) and the given body.
+    /// `Toopher-Approval`, `Location`, `Cache-Control: no-store`, `Vary`) and the given body.
     pub fn response<B>(&self, body: B) -> Response<B> {
+        self.response_with(self.headers.plain(self.problem), body)
+    }
+
+    /// Builds a response with the headers of a problem document.
+    pub(super) fn document_response<B>(&self, body: B) -> Response<B> {
+        self.response_with(self.headers.document(self.problem), body)
+    }
+
+    fn response_with<B>(&self, headers: HeaderMap, body: B) -> Response<B> {
         let mut response = Response::new(body);
         *response.status_mut() = self.status();
+        *response.headers_mut() = headers;
         let headers = response.headers_mut();
-        headers.reserve(if self.pending.is_some() { 8 } else { 6 });
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = &self.www_authenticate {
-            headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
-        }
-        if let Some(challenge) = &self.step_up {
-            headers.append(header::WWW_AUTHENTICATE, HeaderValue::clone(challenge));
-        }
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110 section 10.2.3), rounded up, so that the client does not retry too early.
             let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));

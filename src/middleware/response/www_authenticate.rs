@@ -1,8 +1,7 @@
 //! The challenges of `WWW-Authenticate` (RFC 9110 section 11.6.1).
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 
-use super::problem::{self, Problem};
 use crate::error::{ConfigError, ConfigErrorKind};
 
 /// The name of the protection space in `WWW-Authenticate` (RFC 9110 section 11.5).
@@ -21,40 +20,16 @@ impl Realm {
         }
         Ok(Self(name.replace('\\', "\\\\").replace('"', "\\\"")))
     }
+
+    /// The challenge of a problem. A realm is printable ASCII, so there always is one.
+    pub(super) fn challenge(&self, code: &str) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("Toopher realm=\"{}\", error=\"{code}\"", self.0)).ok()
+    }
 }
 
-/// The challenge of each problem with status 401, built once.
-#[derive(Clone)]
-pub(in crate::middleware) struct WwwAuthenticate(Vec<(&'static str, HeaderValue)>);
-
-impl Default for WwwAuthenticate {
+impl Default for Realm {
     fn default() -> Self {
-        Self::new(&Realm("second factor".into()))
-    }
-}
-
-impl WwwAuthenticate {
-    pub(in crate::middleware) fn new(realm: &Realm) -> Self {
-        let problems = [
-            &problem::UNIDENTIFIED,
-            &problem::OTP_REQUIRED,
-            &problem::OTP_INVALID,
-            &problem::DENIED,
-            &problem::APPROVAL_INVALID,
-            &problem::PENDING_NOT_GRANTED,
-        ];
-        let challenge = |problem: &&Problem| {
-            let text = format!("Toopher realm=\"{}\", error=\"{}\"", realm.0, problem.code);
-            Some((problem.code, HeaderValue::try_from(text).ok()?))
-        };
-        Self(problems.iter().filter_map(challenge).collect())
-    }
-
-    pub(super) fn challenge(&self, problem: &Problem) -> Option<HeaderValue> {
-        if problem.status != StatusCode::UNAUTHORIZED {
-            return None;
-        }
-        self.0.iter().find(|(code, _)| *code == problem.code).map(|(_, value)| value.clone())
+        Self("second factor".into())
     }
 }
 
@@ -64,8 +39,7 @@ mod tests {
 
     #[test]
     fn realms_cannot_break_out_of_their_quotes() {
-        let challenges = WwwAuthenticate::new(&Realm::new(r#"a"b\c"#).unwrap());
-        let challenge = challenges.challenge(&problem::OTP_REQUIRED).unwrap();
+        let challenge = Realm::new(r#"a"b\c"#).unwrap().challenge("otp_required").unwrap();
         assert_eq!(challenge, r#"Toopher realm="a\"b\\c", error="otp_required""#);
         for bad in ["", "a\r\nb", "caf\u{e9}", "\u{7f}"] {
             assert_eq!(Realm::new(bad), Err(ConfigError::new(ConfigErrorKind::Realm)), "{bad:?}");
