@@ -7,12 +7,12 @@ use std::hint::black_box;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tower::Service;
 use tower_toopher::{Attempt, DenyReason, Factor, Verdict};
 
-/// An inner service that responds at once with an empty body.
+/// An inner service that responds at once with one header, as every response of a server has one, and an empty body.
 #[derive(Clone, Copy, Debug)]
 pub struct InnerService;
 
@@ -27,7 +27,9 @@ impl Service<Request<Full<Bytes>>> for InnerService {
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         black_box(&request);
-        ready(Ok(Response::new(Full::default())))
+        let mut response = Response::new(Full::default());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        ready(Ok(response))
     }
 }
 

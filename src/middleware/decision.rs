@@ -18,19 +18,21 @@ use crate::verify::{
 };
 
 /// A request that is not decided yet.
-pub(super) struct UndecidedRequest<S, R> {
+pub(super) struct UndecidedRequest<S, R, B> {
     pub(super) parts: Parts,
     pub(super) subject: Subject,
     pub(super) inner: S,
     pub(super) reject: R,
     pub(super) config: Arc<Config>,
+    in_flight: InFlight<B>,
 }
 
 /// What is known of an attempt while the verifier runs.
-#[derive(Default)]
-pub(super) struct InFlight {
+struct InFlight<B> {
     scope: AuditScope,
     has_otp: bool,
+    /// The body for the inner service. `None` until the credentials are read.
+    body: Option<B>,
     #[cfg(feature = "grants")]
     grant: Option<Box<GrantContext>>,
 }
@@ -48,13 +50,6 @@ pub(super) struct ResponseHeaders {
     config: Option<Arc<Config>>,
     #[cfg(feature = "grants")]
     grant: Option<Box<GrantHeader>>,
-}
-
-impl InFlight {
-    /// Polls the verifier inside the tracing span.
-    pub(super) fn poll_in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.scope.in_scope(poll)
-    }
 }
 
 impl ResponseHeaders {
@@ -87,17 +82,36 @@ pub(super) fn record(
     AuditScope::default().record(&config.audit, parts, subject, outcome)
 }
 
-impl<S, R> UndecidedRequest<S, R> {
-    /// Builds the verifier's request from the credentials, and returns the body for the inner service.
-    pub(super) fn build_attempt<B>(&self, credentials: Credentials<B>) -> (Attempt, B) {
+impl<S, R, B> UndecidedRequest<S, R, B> {
+    pub(super) fn new(parts: Parts, subject: Subject, inner: S, reject: R, config: Arc<Config>) -> Self {
+        let in_flight = InFlight {
+            scope: AuditScope::default(),
+            has_otp: false,
+            body: None,
+            #[cfg(feature = "grants")]
+            grant: None,
+        };
+        Self { parts, subject, inner, reject, config, in_flight }
+    }
+
+    /// Builds the verifier's request from the credentials, and starts the audit scope. What a grant is bound to is read
+    /// before the factor is verified.
+    pub(super) fn start(&mut self, credentials: Credentials<B>) -> Attempt {
         let Credentials { otp, approval_token, body_bytes, body } = credentials;
+        self.in_flight = InFlight {
+            scope: AuditScope::start(&self.config.audit, &self.parts, &self.subject),
+            has_otp: otp.is_some(),
+            body: Some(body),
+            #[cfg(feature = "grants")]
+            grant: self.config.reuse.grant_context(&self.parts, &self.subject.user).map(Box::new),
+        };
         let unenrolled_allowed = self.config.not_enrolled == NotEnrolledPolicy::InsecureAllow;
         let attempt = Attempt::from_subject(self.subject.clone()).with_unenrolled_allowed(unenrolled_allowed);
         if !self.config.approvals || (otp.is_some() && approval_token.is_none()) {
-            return (attempt.with_otp(otp), body);
+            return attempt.with_otp(otp);
         }
         let binding = self.request_binding(body_bytes);
-        (attempt.with_otp(otp).with_approval_token(approval_token).with_request(binding), body)
+        attempt.with_otp(otp).with_approval_token(approval_token).with_request(binding)
     }
 
     /// What an approval is bound to. `None` if a required part is missing.
@@ -113,26 +127,17 @@ impl<S, R> UndecidedRequest<S, R> {
         Some(RequestBinding::new(&self.parts, session, body).with_extra(extra).with_wait(wait))
     }
 
-    /// Starts the audit scope. What a grant is bound to is read before the factor is verified.
-    pub(super) fn start(&self, attempt: &Attempt) -> InFlight {
-        InFlight {
-            scope: AuditScope::start(&self.config.audit, &self.parts, &self.subject),
-            has_otp: attempt.otp().is_some(),
-            #[cfg(feature = "grants")]
-            grant: self.config.reuse.grant_context(&self.parts, &self.subject.user).map(Box::new),
-        }
+    /// Polls the verifier inside the tracing span.
+    pub(super) fn poll_in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.in_flight.scope.in_scope(poll)
     }
 
     /// Decides from the verdict.
-    pub(super) fn decide(
-        &self,
-        in_flight: &InFlight,
-        verdict: Result<Verdict, BoxError>,
-    ) -> Result<Forward, Rejection> {
+    pub(super) fn decide(&self, verdict: Result<Verdict, BoxError>) -> Result<Forward, Rejection> {
         match verdict {
             Ok(Verdict::Granted(factor)) => Ok(Forward::Granted(factor)),
             Ok(Verdict::Bypassed(reason)) => Ok(Forward::Bypassed(reason)),
-            Ok(Verdict::Denied(reason)) => denied(&self.config, reason, in_flight.has_otp).map(Forward::Bypassed),
+            Ok(Verdict::Denied(reason)) => denied(&self.config, reason, self.in_flight.has_otp).map(Forward::Bypassed),
             Ok(Verdict::Pending(approval)) => Err(pending(&self.config, approval)),
             Err(error) => Err(unavailable(&self.config, error)),
         }
@@ -141,13 +146,12 @@ impl<S, R> UndecidedRequest<S, R> {
     /// Records the decision and marks the request. A bypass that could not be recorded is rejected instead.
     pub(super) fn into_forwarded<ResBody>(
         self,
-        in_flight: InFlight,
         forward: Forward,
-    ) -> Result<(S, Parts, ResponseHeaders), Response<ResBody>>
+    ) -> Result<(S, Parts, Option<B>, ResponseHeaders), Response<ResBody>>
     where
         R: Reject<ResBody>,
     {
-        let Self { mut parts, subject, inner, reject, config } = self;
+        let Self { mut parts, subject, inner, reject, config, in_flight } = self;
         let record = |outcome| in_flight.scope.record(&config.audit, &parts, Some(&subject), outcome);
         match forward {
             Forward::Granted(factor) => {
@@ -165,12 +169,12 @@ impl<S, R> UndecidedRequest<S, R> {
                     #[cfg(feature = "grants")]
                     grant,
                 };
-                Ok((inner, parts, headers))
+                Ok((inner, parts, in_flight.body, headers))
             }
             Forward::Bypassed(reason) => match record(Outcome::Bypassed(reason)) {
                 Ok(()) => {
                     insert_bypassed(&mut parts.extensions, Bypassed::new(reason));
-                    Ok((inner, parts, ResponseHeaders::new(Some(config))))
+                    Ok((inner, parts, in_flight.body, ResponseHeaders::new(Some(config))))
                 }
                 // It is recorded as `unavailable`.
                 Err(SinkPanicked) => {
@@ -182,17 +186,21 @@ impl<S, R> UndecidedRequest<S, R> {
     }
 
     /// Records a rejection and builds the response.
-    pub(super) fn into_rejected<ResBody>(mut self, in_flight: &InFlight, rejection: Rejection) -> Response<ResBody>
+    pub(super) fn into_rejected<ResBody>(mut self, rejection: Rejection) -> Response<ResBody>
     where
         R: Reject<ResBody>,
     {
         let outcome = Outcome::Rejected(rejection.kind());
-        in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), outcome).ok();
+        self.record(outcome);
         response(&self.config, rejection, &mut self.parts, &self.reject)
     }
 
     /// Records that the request was dropped before the decision.
-    pub(super) fn record_cancelled(&self, in_flight: &InFlight) {
-        in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), Outcome::Cancelled).ok();
+    pub(super) fn record_cancelled(&self) {
+        self.record(Outcome::Cancelled);
+    }
+
+    fn record(&self, outcome: Outcome) {
+        self.in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), outcome).ok();
     }
 }

@@ -11,10 +11,10 @@ use tower_service::Service;
 
 use super::audit::Outcome;
 use super::config::Config;
-use super::decision::{InFlight, ResponseHeaders, UndecidedRequest, record};
+use super::decision::{ResponseHeaders, UndecidedRequest, record};
 use super::extract::{Extract, ReadCredentials};
 use super::response::{Reject, Rejection, response};
-use super::step::{Step, StepProj, poll_step};
+use super::step::{Step, poll_step};
 use crate::verify::{Attempt, BoxError, Subject, Verdict};
 
 pin_project! {
@@ -37,10 +37,8 @@ pin_project! {
     {
         /// A request that is dropped before the decision is recorded as cancelled.
         fn drop(this: Pin<&mut Self>) {
-            let StateProj::Deciding { step, request: Some(request) } = this.project().state.project() else { return };
-            match step.project() {
-                StepProj::Extracting { .. } => request.record_cancelled(&InFlight::default()),
-                StepProj::Verifying { in_flight, .. } => request.record_cancelled(in_flight),
+            if let StateProj::Deciding { request: Some(request), .. } = this.project().state.project() {
+                request.record_cancelled();
             }
         }
     }
@@ -56,9 +54,9 @@ pin_project! {
     {
         Deciding {
             #[pin]
-            step: Step<V, X, B>,
+            step: Step<V, X>,
             // `None` after the decision.
-            request: Option<UndecidedRequest<S, R>>,
+            request: Option<UndecidedRequest<S, R, B>>,
         },
         Calling {
             inner: S,
@@ -86,7 +84,7 @@ where
     /// Verifies a request after its credentials have been read.
     pub(super) fn verify(
         credentials: ReadCredentials<X::Future>,
-        request: UndecidedRequest<S, R>,
+        request: UndecidedRequest<S, R, X::Body>,
         verifier: V,
     ) -> Self {
         Self {
@@ -148,18 +146,19 @@ where
                     let Some(undecided) = request else { polled_after_completion() };
                     let decision = ready!(poll_step(step, undecided, cx));
                     let Some(request) = request.take() else { polled_after_completion() };
-                    let (body, in_flight, forward) = match decision {
-                        Ok(decision) => decision,
-                        Err((in_flight, rejection)) => {
+                    let forward = match decision {
+                        Ok(forward) => forward,
+                        Err(rejection) => {
                             // This drops the verifier's future, and a permit that it may hold after an error.
                             state.set(State::Done);
-                            return Poll::Ready(Ok(request.into_rejected(&in_flight, rejection)));
+                            return Poll::Ready(Ok(request.into_rejected(rejection)));
                         }
                     };
-                    let (mut inner, parts, headers) = match request.into_forwarded(in_flight, forward) {
+                    let (mut inner, parts, body, headers) = match request.into_forwarded(forward) {
                         Ok(forwarded) => forwarded,
                         Err(response) => return Poll::Ready(Ok(response)),
                     };
+                    let Some(body) = body else { polled_after_completion() };
                     let request = Request::from_parts(parts, body);
                     match inner.poll_ready(cx)? {
                         Poll::Ready(()) => state.set(State::Forwarding { response: inner.call(request), headers }),

@@ -28,6 +28,10 @@ impl Reuse {
     /// An OTP in the request makes no difference: if it was verified here, no OTP would be left for an inner layer that
     /// requires a more recent factor.
     pub(super) fn insert_reusable(&self, parts: &mut Parts, user: &UserId, action: &Action) -> Option<Outcome> {
+        let max_age = self.max_age();
+        if max_age.is_zero() && parts.extensions.get::<SecondFactor>().is_none() {
+            return None;
+        }
         let accepted = |factor: &SecondFactor| {
             factor.user() == user && (factor.action() == action || self.also_accept.contains(factor.action()))
         };
@@ -38,7 +42,6 @@ impl Reuse {
                 return Some(Outcome::AlreadyVerified);
             }
         }
-        let max_age = self.max_age();
         if max_age.is_zero() {
             return None;
         }
@@ -127,8 +130,9 @@ fn promote(request: &mut Extensions, factor: SecondFactor) {
 /// Inserts `factor`, keeps the factors of outer layers behind it, and removes the mark of a bypass.
 pub(super) fn insert_second_factor(request: &mut Extensions, factor: SecondFactor) {
     request.remove::<Bypassed>();
-    let outer = request.insert(factor);
-    if let Some((outer, factor)) = outer.zip(request.get_mut::<SecondFactor>()) {
+    if let Some(outer) = request.insert(factor)
+        && let Some(factor) = request.get_mut::<SecondFactor>()
+    {
         factor.set_outer(outer);
     }
 }

@@ -81,7 +81,7 @@ where
         match read_credentials(&self.extractor, self.config.approvals, &mut parts, body) {
             Ok(credentials) => {
                 let (inner, reject, config) = (self.inner.clone(), self.reject.clone(), Arc::clone(&self.config));
-                let request = UndecidedRequest { parts, subject, inner, reject, config };
+                let request = UndecidedRequest::new(parts, subject, inner, reject, config);
                 ResponseFuture::verify(credentials, request, self.verifier.clone())
             }
             Err(error) => {

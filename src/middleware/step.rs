@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tower::util::Oneshot;
 use tower_service::Service;
 
-use super::decision::{Forward, InFlight, UndecidedRequest};
+use super::decision::{Forward, UndecidedRequest};
 use super::extract::{Credentials, ExtractError, ReadCredentials};
 use super::response::{Rejection, extract_error};
 use crate::verify::{Attempt, BoxError, Verdict};
@@ -16,7 +15,7 @@ use crate::verify::{Attempt, BoxError, Verdict};
 pin_project! {
     /// The steps to a decision. A field that is needed after its step is an `Option`, which is taken once.
     #[project = StepProj]
-    pub(super) enum Step<V, X, B>
+    pub(super) enum Step<V, X>
     where
         V: Service<Attempt>,
     {
@@ -25,24 +24,24 @@ pin_project! {
             credentials: ReadCredentials<X>,
             verifier: Option<V>,
         },
+        // The verifier was not ready.
+        Waiting {
+            verifier: V,
+            attempt: Option<Attempt>,
+        },
         Verifying {
             #[pin]
-            verdict: Oneshot<V, Attempt>,
-            body: Option<B>,
-            in_flight: InFlight,
+            verdict: V::Future,
         },
     }
 }
 
-/// What forwards a request, or what rejects it.
-pub(super) type Decision<B> = Result<(B, InFlight, Forward), (InFlight, Rejection)>;
-
 /// Reads the credentials, then calls the verifier. After the decision, it is not called again: the request is taken.
 pub(super) fn poll_step<S, V, X, B, R>(
-    mut step: Pin<&mut Step<V, X, B>>,
-    request: &UndecidedRequest<S, R>,
+    mut step: Pin<&mut Step<V, X>>,
+    request: &mut UndecidedRequest<S, R, B>,
     cx: &mut Context<'_>,
-) -> Poll<Decision<B>>
+) -> Poll<Result<Forward, Rejection>>
 where
     V: Service<Attempt, Response = Verdict>,
     V::Error: Into<BoxError>,
@@ -53,30 +52,42 @@ where
             StepProj::Extracting { credentials, verifier } => {
                 let credentials = ready!(credentials.poll(cx));
                 // It is taken only once: the next lines leave the step.
-                let Some(verifier) = verifier.take() else { return Poll::Pending };
-                match credentials {
-                    Ok(credentials) => {
-                        let (attempt, body) = request.build_attempt(credentials);
-                        let in_flight = request.start(&attempt);
-                        let verdict = Oneshot::new(verifier, attempt);
-                        step.set(Step::Verifying { verdict, body: Some(body), in_flight });
-                    }
-                    Err(error) => {
-                        let rejection = extract_error(&request.config, error);
-                        return Poll::Ready(Err((InFlight::default(), rejection)));
+                let Some(mut verifier) = verifier.take() else { return Poll::Pending };
+                let mut attempt = match credentials {
+                    Ok(credentials) => Some(request.start(credentials)),
+                    Err(error) => return Poll::Ready(Err(extract_error(&request.config, error))),
+                };
+                match request.poll_in_scope(|| poll_call(&mut verifier, &mut attempt, cx)) {
+                    Poll::Ready(Ok(verdict)) => step.set(Step::Verifying { verdict }),
+                    Poll::Ready(Err(error)) => return Poll::Ready(request.decide(Err(error.into()))),
+                    Poll::Pending => {
+                        step.set(Step::Waiting { verifier, attempt });
+                        return Poll::Pending;
                     }
                 }
             }
-            StepProj::Verifying { verdict, body, in_flight } => {
-                let verdict = ready!(in_flight.poll_in_scope(|| verdict.poll(cx)));
-                // The same.
-                let Some(body) = body.take() else { return Poll::Pending };
-                let in_flight = std::mem::take(in_flight);
-                return Poll::Ready(match request.decide(&in_flight, verdict.map_err(Into::into)) {
-                    Ok(forward) => Ok((body, in_flight, forward)),
-                    Err(rejection) => Err((in_flight, rejection)),
-                });
+            StepProj::Waiting { verifier, attempt } => {
+                match ready!(request.poll_in_scope(|| poll_call(verifier, attempt, cx))) {
+                    Ok(verdict) => step.set(Step::Verifying { verdict }),
+                    Err(error) => return Poll::Ready(request.decide(Err(error.into()))),
+                }
+            }
+            StepProj::Verifying { verdict } => {
+                let verdict = ready!(request.poll_in_scope(|| verdict.poll(cx)));
+                return Poll::Ready(request.decide(verdict.map_err(Into::into)));
             }
         }
     }
+}
+
+/// Calls the verifier once it is ready.
+fn poll_call<V: Service<Attempt>>(
+    verifier: &mut V,
+    attempt: &mut Option<Attempt>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<V::Future, V::Error>> {
+    ready!(verifier.poll_ready(cx))?;
+    // It is taken only once: the caller leaves the step.
+    let Some(attempt) = attempt.take() else { return Poll::Pending };
+    Poll::Ready(Ok(verifier.call(attempt)))
 }

@@ -89,7 +89,11 @@ impl<T: Into<Arc<str>>> From<T> for Action {
 ///
 /// The application inserts it into the request's extensions, where the layer finds it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Terminal {
+pub struct Terminal(Arc<TerminalParts>);
+
+/// Shared, because each attempt has room for a terminal and few have one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct TerminalParts {
     name: Arc<str>,
     discriminator: Option<Arc<str>>,
 }
@@ -98,7 +102,7 @@ impl Terminal {
     /// A terminal with a name that people read on their phones, such as `office laptop`.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), discriminator: None }
+        Self(Arc::new(TerminalParts { name: name.into(), discriminator: None }))
     }
 
     /// Sets a value that distinguishes terminals of the same name and that no other person can guess, such as the value
@@ -106,26 +110,26 @@ impl Terminal {
     /// This matters where approvals are automated per terminal.
     #[must_use]
     pub fn with_discriminator(mut self, discriminator: impl Into<Arc<str>>) -> Self {
-        self.discriminator = Some(discriminator.into());
+        Arc::make_mut(&mut self.0).discriminator = Some(discriminator.into());
         self
     }
 
     /// The name that people read.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The value that distinguishes terminals of the same name.
     #[must_use]
     pub fn discriminator(&self) -> Option<&str> {
-        self.discriminator.as_deref()
+        self.0.discriminator.as_deref()
     }
 }
 
 impl fmt::Debug for Terminal {
     /// Omits the discriminator, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terminal").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Terminal").field("name", &self.0.name).finish_non_exhaustive()
     }
 }

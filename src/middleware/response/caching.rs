@@ -1,5 +1,6 @@
 //! What the headers of a response tell caches.
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::headers::split_list;
@@ -20,9 +21,9 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 /// alone) becomes `private`, because `Vary` does not suffice: a layer outside can append a line, and nginx before 1.23
 /// reads only the last one. The inner service's other directives remain.
 pub(in crate::middleware) fn mark_dependent(headers: &mut HeaderMap, vary: &HeaderValue) {
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        let directive = if headers.contains_key(header::EXPIRES) { PRIVATE } else { NO_STORE };
-        headers.insert(header::CACHE_CONTROL, directive);
+    let expires = headers.contains_key(header::EXPIRES);
+    if let Entry::Vacant(entry) = headers.entry(header::CACHE_CONTROL) {
+        entry.insert(if expires { PRIVATE } else { NO_STORE });
     } else if let Some(value) = restricted(headers) {
         headers.insert(header::CACHE_CONTROL, value);
     }
@@ -52,13 +53,17 @@ fn restricted(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Adds the names to `Vary`, in one line without duplicates: nginx before 1.23 reads only the last line. `*` remains
 /// alone, because it contains all names.
 pub(in crate::middleware) fn insert_vary(headers: &mut HeaderMap, vary: &HeaderValue) {
-    let mut lines = headers.get_all(header::VARY).iter();
-    let merged = match (lines.next(), lines.next()) {
-        (None, _) => vary.clone(),
-        (Some(line), None) if line == vary => return,
-        _ => merge(headers.get_all(header::VARY).iter().chain([vary])),
-    };
-    headers.insert(header::VARY, merged);
+    match headers.entry(header::VARY) {
+        Entry::Vacant(entry) => {
+            entry.insert(vary.clone());
+        }
+        Entry::Occupied(mut entry) => {
+            if !entry.iter().eq([vary]) {
+                let merged = merge(entry.iter().chain([vary]));
+                entry.insert(merged);
+            }
+        }
+    }
 }
 
 fn merge<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> HeaderValue {
