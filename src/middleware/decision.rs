@@ -2,37 +2,38 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, Response};
 
 use super::audit::{AuditScope, Outcome, SinkPanicked};
 use super::config::{Config, NotEnrolledPolicy, Profile};
 use super::extract::{Credentials, preferred_wait};
 #[cfg(feature = "grants")]
 use super::grants::{GrantContext, GrantHeader};
-use super::response::{Reject, Rejection, denied, mark_dependent, pending, response, unavailable};
+use super::response::{Rejection, denied, mark_dependent, pending, unavailable};
 use super::reuse::{insert_bypassed, insert_second_factor};
 use crate::verify::{
-    Attempt, BoxError, BypassReason, Bypassed, ExtraBinding, Factor, RequestBinding, SecondFactor, SessionId, Subject,
-    Verdict,
+    ApprovalToken, Attempt, BoxError, BypassReason, Bypassed, ExtraBinding, Factor, Otp, RequestBinding, SecondFactor,
+    SessionId, Subject, Verdict,
 };
 
 /// A request that is not decided yet.
 pub(super) struct UndecidedRequest<S, R, B> {
     pub(super) parts: Parts,
-    pub(super) subject: Subject,
+    /// The body for the inner service. `None` until the credentials are read.
+    pub(super) body: Option<B>,
     pub(super) inner: S,
     pub(super) reject: R,
-    pub(super) config: Arc<Config>,
-    in_flight: InFlight<B>,
+    pub(super) in_flight: InFlight,
 }
 
 /// What is known of an attempt while the verifier runs.
-struct InFlight<B> {
+pub(super) struct InFlight {
+    pub(super) config: Arc<Config>,
+    subject: Subject,
     scope: AuditScope,
     has_otp: bool,
-    /// The body for the inner service. `None` until the credentials are read.
-    body: Option<B>,
     #[cfg(feature = "grants")]
     grant: Option<Box<GrantContext>>,
 }
@@ -83,53 +84,70 @@ pub(super) fn record(
 }
 
 impl<S, R, B> UndecidedRequest<S, R, B> {
-    pub(super) fn new(parts: Parts, subject: Subject, inner: S, reject: R, config: Arc<Config>) -> Self {
-        let in_flight = InFlight {
-            scope: AuditScope::default(),
-            has_otp: false,
-            body: None,
-            #[cfg(feature = "grants")]
-            grant: None,
-        };
-        Self { parts, subject, inner, reject, config, in_flight }
-    }
-
-    /// Builds the verifier's request from the credentials, and starts the audit scope. What a grant is bound to is read
-    /// before the factor is verified.
+    /// Keeps the body, and builds the verifier's request from the credentials.
     pub(super) fn start(&mut self, credentials: Credentials<B>) -> Attempt {
         let Credentials { otp, approval_token, body_bytes, body } = credentials;
-        self.in_flight = InFlight {
-            scope: AuditScope::start(&self.config.audit, &self.parts, &self.subject),
-            has_otp: otp.is_some(),
-            body: Some(body),
+        self.body = Some(body);
+        self.in_flight.start(&self.parts, otp, approval_token, body_bytes)
+    }
+
+    /// Records that the request was dropped before the decision.
+    pub(super) fn record_cancelled(&self) {
+        self.in_flight.record(&self.parts, Outcome::Cancelled).ok();
+    }
+}
+
+impl InFlight {
+    pub(super) fn new(config: Arc<Config>, subject: Subject) -> Self {
+        Self {
+            config,
+            subject,
+            scope: AuditScope::default(),
+            has_otp: false,
             #[cfg(feature = "grants")]
-            grant: self.config.reuse.grant_context(&self.parts, &self.subject.user).map(Box::new),
-        };
+            grant: None,
+        }
+    }
+
+    /// Starts the audit scope. What a grant is bound to is read before the factor is verified.
+    fn start(
+        &mut self,
+        parts: &Parts,
+        otp: Option<Otp>,
+        approval_token: Option<ApprovalToken>,
+        body: Option<Bytes>,
+    ) -> Attempt {
+        self.scope = AuditScope::start(&self.config.audit, parts, &self.subject);
+        self.has_otp = otp.is_some();
+        #[cfg(feature = "grants")]
+        {
+            self.grant = self.config.reuse.grant_context(parts, &self.subject.user).map(Box::new);
+        }
         let unenrolled_allowed = self.config.not_enrolled == NotEnrolledPolicy::InsecureAllow;
         let attempt = Attempt::from_subject(self.subject.clone()).with_unenrolled_allowed(unenrolled_allowed);
-        if !self.config.approvals || (otp.is_some() && approval_token.is_none()) {
+        if !self.config.approvals || (self.has_otp && approval_token.is_none()) {
             return attempt.with_otp(otp);
         }
-        let binding = self.request_binding(body_bytes);
+        let binding = self.request_binding(parts, body);
         attempt.with_otp(otp).with_approval_token(approval_token).with_request(binding)
     }
 
     /// What an approval is bound to. `None` if a required part is missing.
-    fn request_binding(&self, body: Option<bytes::Bytes>) -> Option<RequestBinding> {
-        let extensions = &self.parts.extensions;
+    fn request_binding(&self, parts: &Parts, body: Option<Bytes>) -> Option<RequestBinding> {
+        let extensions = &parts.extensions;
         let session = extensions.get::<SessionId>()?.clone();
         let extra = extensions.get::<ExtraBinding>().cloned();
         // The requests of a proxy are equal for all requests that it asks about.
         if extra.is_none() && self.config.profile == Profile::ForwardAuth {
             return None;
         }
-        let wait = preferred_wait(&self.parts.headers);
-        Some(RequestBinding::new(&self.parts, session, body).with_extra(extra).with_wait(wait))
+        let wait = preferred_wait(&parts.headers);
+        Some(RequestBinding::new(parts, session, body).with_extra(extra).with_wait(wait))
     }
 
     /// Polls the verifier inside the tracing span.
     pub(super) fn poll_in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.in_flight.scope.in_scope(poll)
+        self.scope.in_scope(poll)
     }
 
     /// Decides from the verdict.
@@ -137,70 +155,55 @@ impl<S, R, B> UndecidedRequest<S, R, B> {
         match verdict {
             Ok(Verdict::Granted(factor)) => Ok(Forward::Granted(factor)),
             Ok(Verdict::Bypassed(reason)) => Ok(Forward::Bypassed(reason)),
-            Ok(Verdict::Denied(reason)) => denied(&self.config, reason, self.in_flight.has_otp).map(Forward::Bypassed),
+            Ok(Verdict::Denied(reason)) => denied(&self.config, reason, self.has_otp).map(Forward::Bypassed),
             Ok(Verdict::Pending(approval)) => Err(pending(&self.config, approval)),
             Err(error) => Err(unavailable(&self.config, error)),
         }
     }
 
     /// Records the decision and marks the request. A bypass that could not be recorded is rejected instead.
-    pub(super) fn into_forwarded<ResBody>(
+    pub(super) fn forward(
         self,
+        parts: &mut Parts,
         forward: Forward,
-    ) -> Result<(S, Parts, Option<B>, ResponseHeaders), Response<ResBody>>
-    where
-        R: Reject<ResBody>,
-    {
-        let Self { mut parts, subject, inner, reject, config, in_flight } = self;
-        let record = |outcome| in_flight.scope.record(&config.audit, &parts, Some(&subject), outcome);
+    ) -> Result<ResponseHeaders, (Arc<Config>, Rejection)> {
         match forward {
             Forward::Granted(factor) => {
                 // A verified factor is valid even if recording fails.
-                record(Outcome::Granted(factor)).ok();
-                let second_factor = SecondFactor::from_subject(subject, factor);
+                self.record(parts, Outcome::Granted(factor)).ok();
+                let second_factor = SecondFactor::from_subject(self.subject, factor);
                 #[cfg(feature = "grants")]
-                let grant = in_flight.grant.and_then(|context| {
-                    let header = config.reuse.issue_grant(*context, &second_factor, &mut parts.extensions)?;
+                let grant = self.grant.and_then(|context| {
+                    let header = self.config.reuse.issue_grant(*context, &second_factor, &mut parts.extensions)?;
                     Some(Box::new(header))
                 });
                 insert_second_factor(&mut parts.extensions, second_factor);
-                let headers = ResponseHeaders {
-                    config: Some(config),
+                Ok(ResponseHeaders {
+                    config: Some(self.config),
                     #[cfg(feature = "grants")]
                     grant,
-                };
-                Ok((inner, parts, in_flight.body, headers))
+                })
             }
-            Forward::Bypassed(reason) => match record(Outcome::Bypassed(reason)) {
+            Forward::Bypassed(reason) => match self.record(parts, Outcome::Bypassed(reason)) {
                 Ok(()) => {
                     insert_bypassed(&mut parts.extensions, Bypassed::new(reason));
-                    Ok((inner, parts, in_flight.body, ResponseHeaders::new(Some(config))))
+                    Ok(ResponseHeaders::new(Some(self.config)))
                 }
                 // It is recorded as `unavailable`.
                 Err(SinkPanicked) => {
-                    let rejection = unavailable(&config, "recording a bypass failed".into());
-                    Err(response(&config, rejection, &mut parts, &reject))
+                    let rejection = unavailable(&self.config, "recording a bypass failed".into());
+                    Err((self.config, rejection))
                 }
             },
         }
     }
 
-    /// Records a rejection and builds the response.
-    pub(super) fn into_rejected<ResBody>(mut self, rejection: Rejection) -> Response<ResBody>
-    where
-        R: Reject<ResBody>,
-    {
-        let outcome = Outcome::Rejected(rejection.kind());
-        self.record(outcome);
-        response(&self.config, rejection, &mut self.parts, &self.reject)
+    /// Records a rejection.
+    pub(super) fn record_rejected(&self, parts: &Parts, rejection: &Rejection) {
+        self.record(parts, Outcome::Rejected(rejection.kind())).ok();
     }
 
-    /// Records that the request was dropped before the decision.
-    pub(super) fn record_cancelled(&self) {
-        self.record(Outcome::Cancelled);
-    }
-
-    fn record(&self, outcome: Outcome) {
-        self.in_flight.scope.record(&self.config.audit, &self.parts, Some(&self.subject), outcome).ok();
+    fn record(&self, parts: &Parts, outcome: Outcome) -> Result<(), SinkPanicked> {
+        self.scope.record(&self.config.audit, parts, Some(&self.subject), outcome)
     }
 }

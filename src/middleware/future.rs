@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::audit::Outcome;
 use super::config::Config;
-use super::decision::{ResponseHeaders, UndecidedRequest, record};
+use super::decision::{InFlight, ResponseHeaders, UndecidedRequest, record};
 use super::extract::{Extract, ReadCredentials};
 use super::response::{Reject, Rejection, response};
 use super::step::{Step, poll_step};
@@ -84,13 +84,16 @@ where
     /// Verifies a request after its credentials have been read.
     pub(super) fn verify(
         credentials: ReadCredentials<X::Future>,
-        request: UndecidedRequest<S, R, X::Body>,
+        parts: Parts,
+        inner: S,
+        reject: R,
+        in_flight: InFlight,
         verifier: V,
     ) -> Self {
         Self {
             state: State::Deciding {
                 step: Step::Extracting { credentials, verifier: Some(verifier) },
-                request: Some(request),
+                request: Some(UndecidedRequest { parts, body: None, inner, reject, in_flight }),
             },
         }
     }
@@ -146,17 +149,21 @@ where
                     let Some(undecided) = request else { polled_after_completion() };
                     let decision = ready!(poll_step(step, undecided, cx));
                     let Some(request) = request.take() else { polled_after_completion() };
-                    let forward = match decision {
-                        Ok(forward) => forward,
+                    let UndecidedRequest { mut parts, body, mut inner, reject, in_flight } = request;
+                    let decision = match decision {
+                        Ok(forward) => in_flight.forward(&mut parts, forward),
                         Err(rejection) => {
-                            // This drops the verifier's future, and a permit that it may hold after an error.
-                            state.set(State::Done);
-                            return Poll::Ready(Ok(request.into_rejected(rejection)));
+                            in_flight.record_rejected(&parts, &rejection);
+                            Err((in_flight.config, rejection))
                         }
                     };
-                    let (mut inner, parts, body, headers) = match request.into_forwarded(forward) {
-                        Ok(forwarded) => forwarded,
-                        Err(response) => return Poll::Ready(Ok(response)),
+                    let headers = match decision {
+                        Ok(headers) => headers,
+                        Err((config, rejection)) => {
+                            // This drops the verifier's future, and a permit that it may hold after an error.
+                            state.set(State::Done);
+                            return Poll::Ready(Ok(response(&config, rejection, &mut parts, &reject)));
+                        }
                     };
                     let Some(body) = body else { polled_after_completion() };
                     let request = Request::from_parts(parts, body);

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::config::Config;
-use super::decision::UndecidedRequest;
+use super::decision::InFlight;
 use super::extract::{Extract, Header, read_credentials};
 use super::future::ResponseFuture;
 use super::head::{PreCheck, check_head};
@@ -80,9 +80,9 @@ where
         };
         match read_credentials(&self.extractor, self.config.approvals, &mut parts, body) {
             Ok(credentials) => {
-                let (inner, reject, config) = (self.inner.clone(), self.reject.clone(), Arc::clone(&self.config));
-                let request = UndecidedRequest::new(parts, subject, inner, reject, config);
-                ResponseFuture::verify(credentials, request, self.verifier.clone())
+                let in_flight = InFlight::new(Arc::clone(&self.config), subject);
+                let (inner, reject) = (self.inner.clone(), self.reject.clone());
+                ResponseFuture::verify(credentials, parts, inner, reject, in_flight, self.verifier.clone())
             }
             Err(error) => {
                 let rejection = extract_error(&self.config, error);

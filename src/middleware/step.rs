@@ -55,11 +55,11 @@ where
                 let Some(mut verifier) = verifier.take() else { return Poll::Pending };
                 let mut attempt = match credentials {
                     Ok(credentials) => Some(request.start(credentials)),
-                    Err(error) => return Poll::Ready(Err(extract_error(&request.config, error))),
+                    Err(error) => return Poll::Ready(Err(extract_error(&request.in_flight.config, error))),
                 };
-                match request.poll_in_scope(|| poll_call(&mut verifier, &mut attempt, cx)) {
+                match request.in_flight.poll_in_scope(|| poll_call(&mut verifier, &mut attempt, cx)) {
                     Poll::Ready(Ok(verdict)) => step.set(Step::Verifying { verdict }),
-                    Poll::Ready(Err(error)) => return Poll::Ready(request.decide(Err(error.into()))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(request.in_flight.decide(Err(error.into()))),
                     Poll::Pending => {
                         step.set(Step::Waiting { verifier, attempt });
                         return Poll::Pending;
@@ -67,14 +67,14 @@ where
                 }
             }
             StepProj::Waiting { verifier, attempt } => {
-                match ready!(request.poll_in_scope(|| poll_call(verifier, attempt, cx))) {
+                match ready!(request.in_flight.poll_in_scope(|| poll_call(verifier, attempt, cx))) {
                     Ok(verdict) => step.set(Step::Verifying { verdict }),
-                    Err(error) => return Poll::Ready(request.decide(Err(error.into()))),
+                    Err(error) => return Poll::Ready(request.in_flight.decide(Err(error.into()))),
                 }
             }
             StepProj::Verifying { verdict } => {
-                let verdict = ready!(request.poll_in_scope(|| verdict.poll(cx)));
-                return Poll::Ready(request.decide(verdict.map_err(Into::into)));
+                let verdict = ready!(request.in_flight.poll_in_scope(|| verdict.poll(cx)));
+                return Poll::Ready(request.in_flight.decide(verdict.map_err(Into::into)));
             }
         }
     }
