@@ -1,10 +1,11 @@
 use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
 
 use data_encoding::BASE64URL_NOPAD;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::algorithm::{Algorithm, Digits};
-use super::hmac::HmacKey;
+use super::hmac::{HmacKey, hmac};
 use super::secret::Secret;
 use super::window::Window;
 use crate::time::UnixTime;
@@ -33,6 +34,8 @@ pub struct Totp {
     algorithm: Algorithm,
     digits: Digits,
     period: NonZeroU32,
+    /// Computed when a first code is recorded as used.
+    id: OnceLock<Arc<str>>,
 }
 
 impl Totp {
@@ -41,7 +44,7 @@ impl Totp {
         const THIRTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
         let algorithm = Algorithm::default();
         let hmac = HmacKey::new(algorithm, secret.as_bytes());
-        Self { secret, hmac, algorithm, digits: Digits::default(), period: THIRTY }
+        Self { secret, hmac, algorithm, digits: Digits::default(), period: THIRTY, id: OnceLock::new() }
     }
 
     /// Sets the algorithm. Default: SHA-1.
@@ -49,6 +52,7 @@ impl Totp {
         if algorithm != self.algorithm {
             self.hmac = HmacKey::new(algorithm, self.secret.as_bytes());
             self.algorithm = algorithm;
+            self.id = OnceLock::new();
         }
         self
     }
@@ -65,6 +69,7 @@ impl Totp {
     /// reads the code over the user's shoulder.
     pub fn period(mut self, seconds: NonZeroU32) -> Self {
         self.period = seconds;
+        self.id = OnceLock::new();
         self
     }
 
@@ -98,9 +103,11 @@ impl Totp {
 
     /// Identifies the secret and the period in the store of used steps, by an HMAC with the secret, so that secrets
     /// which compute the same codes have one id. A secret of 128 random bits cannot be found from it.
-    pub(super) fn id(&self) -> String {
-        let period = self.period.get().to_be_bytes();
-        BASE64URL_NOPAD.encode(&self.hmac.digest(&[&b"tower-toopher used steps\0"[..], &period].concat()))
+    pub(super) fn id(&self) -> &Arc<str> {
+        self.id.get_or_init(|| {
+            let text = [&b"tower-toopher used steps\0"[..], &self.period.get().to_be_bytes()].concat();
+            BASE64URL_NOPAD.encode(&hmac(self.algorithm, self.secret.as_bytes(), &text)).into()
+        })
     }
 
     pub(super) fn step_at(&self, time: UnixTime) -> u64 {

@@ -9,47 +9,53 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::algorithm::Algorithm;
+use super::midstates::Midstates;
 
 /// An HMAC whose key is processed once, for all codes. Clones share it. It is zeroized with the last clone.
 #[derive(Clone)]
 pub(super) enum HmacKey {
-    Sha1(Arc<HmacReset<Sha1>>),
+    Sha1(Arc<Midstates>),
     Sha256(Arc<HmacReset<Sha256>>),
     Sha512(Arc<HmacReset<Sha512>>),
 }
 
 impl HmacKey {
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Self {
-        // HMAC accepts a key of any length (RFC 2104 section 2). The error type of the trait is for other MACs.
-        const ANY_LENGTH: &str = "HMAC accepts a key of any length";
-        #[allow(clippy::expect_used, reason = "new_from_slice of HmacReset never fails")]
         match algorithm {
-            Algorithm::Sha1 => Self::Sha1(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
-            Algorithm::Sha256 => Self::Sha256(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
-            Algorithm::Sha512 => Self::Sha512(HmacReset::new_from_slice(key).expect(ANY_LENGTH).into()),
-        }
-    }
-
-    /// The whole HMAC of a text that is no counter.
-    pub(super) fn digest(&self, text: &[u8]) -> Vec<u8> {
-        fn of<M: Mac + Clone>(mac: &M, text: &[u8]) -> Vec<u8> {
-            mac.clone().chain_update(text).finalize().into_bytes().to_vec()
-        }
-        match self {
-            Self::Sha1(mac) => of(&**mac, text),
-            Self::Sha256(mac) => of(&**mac, text),
-            Self::Sha512(mac) => of(&**mac, text),
+            Algorithm::Sha1 => Self::Sha1(Midstates::new(key).into()),
+            Algorithm::Sha256 => Self::Sha256(keyed::<HmacReset<Sha256>>(key).into()),
+            Algorithm::Sha512 => Self::Sha512(keyed::<HmacReset<Sha512>>(key).into()),
         }
     }
 
     /// Calls `visit` with each step, its value, and its truncated HMAC.
-    pub(super) fn for_each<T>(&self, steps: impl IntoIterator<Item = (u64, T)>, visit: impl FnMut(u64, T, u32)) {
+    pub(super) fn for_each<T>(&self, steps: impl IntoIterator<Item = (u64, T)>, mut visit: impl FnMut(u64, T, u32)) {
         match self {
-            Self::Sha1(mac) => for_each((**mac).clone(), steps, visit),
+            Self::Sha1(mac) => {
+                mac.for_each(steps, |step, value, digest| visit(step, value, truncate(digest)));
+            }
             Self::Sha256(mac) => for_each((**mac).clone(), steps, visit),
             Self::Sha512(mac) => for_each((**mac).clone(), steps, visit),
         }
     }
+}
+
+/// The whole HMAC of a text that is no counter.
+pub(super) fn hmac(algorithm: Algorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
+    fn digest<M: Mac + KeyInit>(key: &[u8], text: &[u8]) -> Vec<u8> {
+        keyed::<M>(key).chain_update(text).finalize().into_bytes().to_vec()
+    }
+    match algorithm {
+        Algorithm::Sha1 => digest::<HmacReset<Sha1>>(key, text),
+        Algorithm::Sha256 => digest::<HmacReset<Sha256>>(key, text),
+        Algorithm::Sha512 => digest::<HmacReset<Sha512>>(key, text),
+    }
+}
+
+/// HMAC accepts a key of any length (RFC 2104 section 2). The error type of the trait is for other MACs.
+#[allow(clippy::expect_used, reason = "new_from_slice of HMAC never fails")]
+fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("HMAC accepts a key of any length")
 }
 
 fn for_each<M, T>(mut mac: M, steps: impl IntoIterator<Item = (u64, T)>, mut visit: impl FnMut(u64, T, u32))

@@ -33,12 +33,14 @@
 //! ```
 
 mod algorithm;
+mod attempts;
 mod code;
 mod config;
 mod enrollment;
 mod error;
 mod hmac;
 mod memory_pairings;
+mod midstates;
 mod pairing;
 mod recovery;
 mod recovery_check;

@@ -7,7 +7,7 @@ use super::recovery::RecoveryCodeDigest;
 use super::window::Window;
 use crate::store::UsedStep;
 use crate::time::UnixTime;
-use crate::verify::{BoxError, DenyReason, Otp, UserId};
+use crate::verify::{BoxError, DenyReason, UserId};
 
 /// The binding of an authenticator to an account.
 ///
@@ -57,22 +57,8 @@ impl Pairing {
     pub(super) fn used_step(&self, step: u64, now: UnixTime) -> UsedStep {
         let period = Duration::from_secs(u64::from(self.totp().parameters().2.get()));
         let keep_until = now + period.saturating_mul(2 * Window::WIDEST.steps());
-        UsedStep::new(self.totp().id(), step, keep_until)
+        UsedStep::new(Arc::clone(self.totp().id()), step, keep_until)
     }
-}
-
-/// The accepted pairings of which `otp` is a code, and the steps. `None` if no pairing is accepted.
-pub(super) fn matching_pairings<'a>(
-    pairings: &'a [Pairing],
-    is_accepted: fn(&Pairing) -> bool,
-    otp: &Otp,
-    now: UnixTime,
-    window: Window,
-) -> Option<Vec<(&'a Pairing, u64)>> {
-    let mut accepted = pairings.iter().filter(|pairing| is_accepted(pairing)).peekable();
-    accepted.peek()?;
-    let step = |pairing: &'a Pairing| Some((pairing, pairing.totp().matching_step(otp, now, window)?));
-    Some(accepted.filter_map(step).collect())
 }
 
 /// The application's user table, as the verifier needs it.

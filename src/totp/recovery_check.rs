@@ -16,16 +16,20 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when the OTP could not be verified.
     pub async fn verify_recovery_code(&self, user: &UserId, otp: &Otp) -> Result<Verdict, TotpError> {
-        let check = async {
-            match otp.kind() {
-                OtpKind::RecoveryCode => self.redeem(user, &RecoveryCodeDigest::new(user, otp)).await,
-                OtpKind::Digits => {
-                    self.check_decoy(otp, self.config.clock.now()?);
-                    Ok(Err(DenyReason::WrongOtp))
-                }
-            }
+        if let Some(reason) = self.count_attempt(user).await? {
+            return Ok(Verdict::Denied(reason));
+        }
+        let checked = match otp.kind() {
+            OtpKind::RecoveryCode => self.redeem(user, &RecoveryCodeDigest::new(user, otp)).await,
+            OtpKind::Digits => self.check_decoy_now(otp),
         };
-        Ok(self.limit(user, check).await?.map_or_else(Verdict::Denied, Verdict::Granted))
+        let outcome = self.release_if_failed(user, checked).await?;
+        Ok(outcome.map_or_else(Verdict::Denied, Verdict::Granted))
+    }
+
+    fn check_decoy_now(&self, otp: &Otp) -> Result<Outcome, TotpError> {
+        self.check_decoy(otp, self.shared.config.clock.now()?);
+        Ok(Err(DenyReason::WrongOtp))
     }
 
     pub(super) async fn check_recovery_code(
@@ -38,17 +42,17 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
             return self.redeem(user, &RecoveryCodeDigest::new(user, otp)).await;
         }
         // Redeemed in any case, so that the response time does not show whether the user is enrolled.
-        let decoy = self.pairings.redeem_recovery_code(user, &RecoveryCodeDigest::DECOY).await;
+        let decoy = self.shared.pairings.redeem_recovery_code(user, &RecoveryCodeDigest::DECOY).await;
         decoy.map_err(TotpError::users)?;
         Ok(Err(DenyReason::NotEnrolled))
     }
 
     async fn redeem(&self, user: &UserId, digest: &RecoveryCodeDigest) -> Result<Outcome, TotpError> {
-        if !self.pairings.redeem_recovery_code(user, digest).await.map_err(TotpError::users)? {
+        if !self.shared.pairings.redeem_recovery_code(user, digest).await.map_err(TotpError::users)? {
             return Ok(Err(DenyReason::WrongOtp));
         }
         // The code is used up, so it is a success. If the deletion fails, the next success deletes the records.
-        self.store.clear(user, Records::FailuresAndApprovals).await.ok();
+        self.shared.store.clear(user, Records::FailuresAndApprovals).await.ok();
         Ok(Ok(Factor::RecoveryCode))
     }
 }

@@ -8,10 +8,10 @@ use tower_service::Service;
 
 use super::config::Config;
 use super::error::TotpError;
-use super::pairing::{Confirmation, Lookup, Pairing, Pairings, matching_pairings};
+use super::pairing::{Confirmation, Lookup, Pairing, Pairings};
 use super::secret::SecretError;
 use super::window::Window;
-use crate::store::{Admission, MemoryStore, Records, StepOutcome, Store, Throttle, UsedStep};
+use crate::store::{MemoryStore, Records, StepOutcome, Store, Throttle};
 use crate::time::{Clock, UnixTime};
 use crate::verify::{Attempt, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 
@@ -30,9 +30,14 @@ use crate::verify::{Attempt, DenyReason, Factor, Otp, OtpKind, UserId, Verdict};
 /// them with the user's next attempt, as long as the process runs.
 #[must_use]
 pub struct TotpVerifier<P, S = MemoryStore> {
+    /// One pointer, because a verifier is cloned twice for each request.
+    pub(super) shared: Arc<Shared<P, S>>,
+}
+
+pub(super) struct Shared<P, S> {
     pub(super) pairings: Arc<P>,
     pub(super) store: Arc<S>,
-    pub(super) config: Arc<Config>,
+    pub(super) config: Config,
 }
 
 /// The outcome of a verification that did not fail.
@@ -45,8 +50,7 @@ impl<P: Pairings> TotpVerifier<P> {
     ///
     /// [`SecretError::NoRandomness`] when the operating system provides no random numbers.
     pub fn new(pairings: P) -> Result<Self, SecretError> {
-        let config = Arc::new(Config::new()?);
-        Ok(Self { pairings: Arc::new(pairings), store: Arc::default(), config })
+        Ok(Self::from_parts(Arc::new(pairings), Arc::default(), Config::new()?))
     }
 }
 
@@ -55,7 +59,8 @@ impl<P, S> TotpVerifier<P, S> {
     ///
     /// Verifiers of the same users must share one store, because each store accepts each code once.
     pub fn store<S2: Store>(self, store: S2) -> TotpVerifier<P, S2> {
-        TotpVerifier { pairings: self.pairings, store: Arc::new(store), config: self.config }
+        let Shared { pairings, config, .. } = &*self.shared;
+        TotpVerifier::from_parts(Arc::clone(pairings), Arc::new(store), config.clone())
     }
 
     /// Sets the time steps that are accepted. Default: [`Window::ONE_AROUND`].
@@ -73,9 +78,15 @@ impl<P, S> TotpVerifier<P, S> {
         self.change(|config| config.clock = clock.into())
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(Arc::make_mut(&mut self.config));
-        self
+    fn change(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Shared { pairings, store, config } = &*self.shared;
+        let mut config = config.clone();
+        change(&mut config);
+        Self::from_parts(Arc::clone(pairings), Arc::clone(store), config)
+    }
+
+    fn from_parts(pairings: Arc<P>, store: Arc<S>, config: Config) -> Self {
+        Self { shared: Arc::new(Shared { pairings, store, config }) }
     }
 }
 
@@ -91,13 +102,15 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when the OTP could not be verified.
     pub async fn verify_otp(&self, user: &UserId, pairings: &[Pairing], otp: &Otp) -> Result<Verdict, TotpError> {
-        let check = async {
-            match otp.kind() {
-                OtpKind::Digits => self.check_digits(user, pairings, Pairing::is_confirmed, otp).await,
-                OtpKind::RecoveryCode => self.check_recovery_code(user, pairings, otp).await,
-            }
+        if let Some(reason) = self.count_attempt(user).await? {
+            return Ok(Verdict::Denied(reason));
+        }
+        let checked = match otp.kind() {
+            OtpKind::Digits => self.check_digits(user, pairings, Pairing::is_confirmed, otp).await,
+            OtpKind::RecoveryCode => self.check_recovery_code(user, pairings, otp).await,
         };
-        Ok(self.limit(user, check).await?.map_or_else(Verdict::Denied, Verdict::Granted))
+        let outcome = self.release_if_failed(user, checked).await?;
+        Ok(outcome.map_or_else(Verdict::Denied, Verdict::Granted))
     }
 
     /// Verifies the first code of a new authenticator, and records it as used, so that it cannot be used for a login.
@@ -111,8 +124,11 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when the code could not be verified.
     pub async fn confirm(&self, user: &UserId, pairing: &Pairing, otp: &Otp) -> Result<Confirmation, TotpError> {
-        let check = self.check_digits(user, std::slice::from_ref(pairing), |_| true, otp);
-        Ok(match self.limit(user, check).await? {
+        if let Some(reason) = self.count_attempt(user).await? {
+            return Ok(Confirmation::Denied(reason));
+        }
+        let checked = self.check_digits(user, std::slice::from_ref(pairing), |_| true, otp).await;
+        Ok(match self.release_if_failed(user, checked).await? {
             Ok(_) => Confirmation::Confirmed(pairing.clone().confirm()),
             Err(reason) => Confirmation::Denied(reason),
         })
@@ -124,13 +140,13 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
     ///
     /// [`TotpError`] when the store fails.
     pub async fn unlock(&self, user: &UserId) -> Result<(), TotpError> {
-        self.store.clear(user, Records::Failures).await.map_err(TotpError::store)
+        self.shared.store.clear(user, Records::Failures).await.map_err(TotpError::store)
     }
 
     async fn verify(&self, attempt: &Attempt) -> Result<Verdict, TotpError> {
         let user = attempt.user();
         // The lookup comes first, because its error must not count as a failure of the user.
-        let found = self.pairings.find(user).await.map_err(TotpError::users)?;
+        let found = self.shared.pairings.find(user).await.map_err(TotpError::users)?;
         let (pairing, without_otp) = match found {
             Lookup::Enrolled(pairing) if pairing.is_confirmed() => (Some(pairing), DenyReason::OtpRequired),
             Lookup::Enrolled(_) | Lookup::NotEnrolled => (None, DenyReason::NotEnrolled),
@@ -143,27 +159,6 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         })
     }
 
-    /// Counts the attempt, runs `check`, and releases the attempt if `check` failed, so that a backend that is down for
-    /// a while does not lock its users out.
-    pub(super) async fn limit(
-        &self,
-        user: &UserId,
-        check: impl Future<Output = Result<Outcome, TotpError>>,
-    ) -> Result<Outcome, TotpError> {
-        let throttle = &self.config.throttle;
-        match self.store.count_attempt(user, throttle, self.config.clock.now()?).await.map_err(TotpError::store)? {
-            Admission::Admitted => {}
-            Admission::Throttled { retry_after } => return Ok(Err(DenyReason::Throttled { retry_after })),
-            Admission::LockedOut => return Ok(Err(DenyReason::LockedOut)),
-        }
-        let checked = check.await;
-        if checked.is_err() {
-            // If the release fails too, the attempt remains counted. The first error is the one to report.
-            self.store.release_attempt(user, throttle).await.ok();
-        }
-        checked
-    }
-
     async fn check_digits(
         &self,
         user: &UserId,
@@ -172,38 +167,44 @@ impl<P: Pairings, S: Store> TotpVerifier<P, S> {
         otp: &Otp,
     ) -> Result<Outcome, TotpError> {
         // The clock is read again, because counting may have taken time.
-        let now = self.config.clock.now()?;
-        let window = self.config.window;
-        let Some(matching) = matching_pairings(pairings, is_accepted, otp, now, window) else {
-            self.check_decoy(otp, now);
-            return Ok(Err(DenyReason::NotEnrolled));
-        };
-        if matching.is_empty() {
-            return Ok(Err(DenyReason::WrongOtp));
-        }
-        // Recorded once for every secret with this code. Several pairings can have one secret.
-        let mut used: Vec<UsedStep> = Vec::with_capacity(matching.len());
-        for (pairing, step) in &matching {
-            let step = pairing.used_step(*step, now);
-            if !used.contains(&step) {
-                used.push(step);
+        let now = self.shared.config.clock.now()?;
+        let window = self.shared.config.window;
+        let mut is_enrolled = false;
+        // The first match is not allocated, because few users have two. A code is recorded once for every secret that
+        // has it, and several pairings can have one secret.
+        let (mut first, mut others) = (None, Vec::new());
+        for pairing in pairings.iter().filter(|pairing| is_accepted(pairing)) {
+            is_enrolled = true;
+            let Some(step) = pairing.totp().matching_step(otp, now, window) else { continue };
+            let used = pairing.used_step(step, now);
+            match &first {
+                None => first = Some((pairing, used)),
+                Some((_, recorded)) if *recorded == used => {}
+                Some(_) if others.iter().any(|(_, recorded)| *recorded == used) => {}
+                Some(_) => others.push((pairing, used)),
             }
         }
-        for step in &used {
-            let outcome = self.store.record_step(user, step, now).await;
+        if !is_enrolled {
+            self.check_decoy(otp, now);
+            return Ok(Err(DenyReason::NotEnrolled));
+        }
+        let Some(first) = first else { return Ok(Err(DenyReason::WrongOtp)) };
+        let matching = || std::iter::once(&first).chain(&others);
+        for (_, used) in matching() {
+            let outcome = self.shared.store.record_step(user, used, now).await;
             if outcome.map_err(TotpError::store)? == StepOutcome::Replayed {
                 return Ok(Err(DenyReason::ReplayedOtp));
             }
         }
         // The store may have taken time too, and its records expire.
-        let now = self.config.clock.now()?;
-        let late = matching.iter().any(|(pairing, step)| window.is_past(*step, pairing.totp().step_at(now)));
+        let now = self.shared.config.clock.now()?;
+        let late = matching().any(|(pairing, used)| window.is_past(used.step(), pairing.totp().step_at(now)));
         Ok(if late { Err(DenyReason::WrongOtp) } else { Ok(Factor::Totp) })
     }
 
     /// Computes what an authenticator's secret would take.
     pub(super) fn check_decoy(&self, otp: &Otp, now: UnixTime) {
-        std::hint::black_box(self.config.decoy.matching_step(otp, now, self.config.window));
+        std::hint::black_box(self.shared.config.decoy.matching_step(otp, now, self.shared.config.window));
     }
 }
 
@@ -224,15 +225,15 @@ impl<P: Pairings, S: Store> Service<Attempt> for TotpVerifier<P, S> {
 
 impl<P, S> Clone for TotpVerifier<P, S> {
     fn clone(&self) -> Self {
-        Self { pairings: Arc::clone(&self.pairings), store: Arc::clone(&self.store), config: Arc::clone(&self.config) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<P, S> fmt::Debug for TotpVerifier<P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TotpVerifier")
-            .field("window", &self.config.window)
-            .field("throttle", &self.config.throttle)
+            .field("window", &self.shared.config.window)
+            .field("throttle", &self.shared.config.throttle)
             .finish_non_exhaustive()
     }
 }

@@ -22,8 +22,8 @@ const MIN_SHARD: usize = 1024;
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     pub(super) shard_capacity: usize,
-    /// Secret keys, so that a client cannot find two names with one hash.
-    hashers: [RandomState; 2],
+    /// A secret key, so that a client cannot find two names with one hash.
+    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -48,14 +48,18 @@ impl Table {
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             shard_capacity: (capacity / shards).max(1),
-            hashers: [RandomState::new(), RandomState::new()],
+            hasher: RandomState::new(),
         }
     }
 
     /// The user's key, and the shard that contains all entries of that user.
     pub(super) fn user(&self, user: &UserId) -> (Key, MutexGuard<'_, Shard>) {
-        let key = Key::new(&self.hashers, user.as_str(), "");
-        (key, lock(&self.shards[key.shard(self.shards.len())]))
+        let (key, _) = Key::user(&self.hasher, user.as_str());
+        (key, self.shard(key))
+    }
+
+    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[key.shard(self.shards.len())])
     }
 
     pub(super) fn shard_count(&self) -> usize {
@@ -87,10 +91,11 @@ impl Table {
     }
 
     pub(super) fn record_step(&self, user: &UserId, used: &UsedStep, now: UnixTime) -> Result<StepOutcome, StoreFull> {
-        let (user_key, mut shard) = self.user(user);
+        let (user_key, hashed) = Key::user(&self.hasher, user.as_str());
         let device = used.device();
-        let key = if device.is_empty() { user_key } else { Key::new(&self.hashers, user.as_str(), device) };
+        let key = if device.is_empty() { user_key } else { Key::device(hashed, device) };
         let (step, keep_until) = (used.step(), seconds_rounded_up(used.keep_until()));
+        let mut shard = self.shard(user_key);
         match shard.steps.get_mut(&key) {
             Some(kept) if !kept.is_expired(now) && kept.step >= step => return Ok(StepOutcome::Replayed),
             Some(kept) => *kept = KeptStep { step, keep_until: keep_until.max(kept.keep_until) },
