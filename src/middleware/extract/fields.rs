@@ -35,8 +35,22 @@ impl FieldNames {
         let names: [&str; 2] = [&self.otp, &self.approval_token];
         let mut found: [Option<Cow<'_, str>>; 2] = [None, None];
         for pair in form.split(|&b| b == b'&').filter(|pair| !pair.is_empty()) {
-            let Some(at) = names.iter().position(|field| name_matches(pair, field)) else {
-                if names.iter().any(|field| is_confusable(pair, field)) {
+            let (mut at, mut is_confusable) = (None, false);
+            // Most names differ in their first byte.
+            let first = decoded_name(pair).next().unwrap_or_default();
+            for (i, field) in names.iter().enumerate() {
+                let is_candidate = |byte: &u8| first.is_ascii_whitespace() || byte.eq_ignore_ascii_case(&first);
+                if !field.as_bytes().first().is_none_or(is_candidate) {
+                    continue;
+                }
+                match compare(pair, field) {
+                    NameMatch::Exact => at = at.or(Some(i)),
+                    NameMatch::Confusable => is_confusable = true,
+                    NameMatch::Different => {}
+                }
+            }
+            let Some(at) = at else {
+                if is_confusable {
                     return Err(ExtractError::Ambiguous);
                 }
                 continue;
@@ -71,40 +85,73 @@ impl FieldNames {
     }
 }
 
-/// Whether the pair has exactly this name.
-fn name_matches(pair: &[u8], field: &str) -> bool {
-    decoded_name(pair).eq(field.bytes())
+/// How the name of a pair compares with that of a field.
+enum NameMatch {
+    Exact,
+    /// Some form reader would treat the pair as the field: other letter case, surrounding white space, brackets.
+    Confusable,
+    Different,
 }
 
-/// Whether some form reader would treat the pair as the field: other letter case, surrounding white space, brackets.
-fn is_confusable(pair: &[u8], field: &str) -> bool {
-    let mut stem = decoded_name(pair).take_while(|&b| b != b'[').skip_while(u8::is_ascii_whitespace);
-    field.bytes().all(|expected| stem.next().is_some_and(|b| b.eq_ignore_ascii_case(&expected)))
-        && stem.all(|b| b.is_ascii_whitespace())
+/// Compares the name of the pair in one pass.
+fn compare(pair: &[u8], field: &str) -> NameMatch {
+    let mut name = decoded_name(pair);
+    let (mut byte, mut is_exact) = (name.next(), true);
+    let skips_blanks = !field.starts_with(|c: char| c.is_ascii_whitespace());
+    while skips_blanks && byte.is_some_and(|byte| byte.is_ascii_whitespace()) {
+        (byte, is_exact) = (name.next(), false);
+    }
+    for expected in field.bytes() {
+        match byte {
+            Some(byte) if byte == expected => {}
+            Some(byte) if byte.eq_ignore_ascii_case(&expected) => is_exact = false,
+            _ => return NameMatch::Different,
+        }
+        byte = name.next();
+    }
+    loop {
+        match byte {
+            None if is_exact => return NameMatch::Exact,
+            None | Some(b'[') => return NameMatch::Confusable,
+            Some(byte) if byte.is_ascii_whitespace() => is_exact = false,
+            Some(_) => return NameMatch::Different,
+        }
+        byte = name.next();
+    }
 }
 
 /// The bytes of the pair's name, decoded like the WHATWG parser does.
-fn decoded_name(pair: &[u8]) -> impl Iterator<Item = u8> {
-    let mut encoded = pair.iter().take_while(|&&b| b != b'=');
+#[inline]
+fn decoded_name(mut rest: &[u8]) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
-        Some(match *encoded.next()? {
-            b'+' => b' ',
-            b'%' => {
-                let mut ahead = encoded.clone();
-                let mut hex = || char::from(*ahead.next()?).to_digit(16);
-                match (hex(), hex()) {
-                    (Some(high), Some(low)) => {
-                        encoded = ahead;
-                        (high * 16 + low) as u8
-                    }
-                    // A percent sign without two digits is literal.
-                    _ => b'%',
+        let (&byte, after) = rest.split_first().filter(|(byte, _)| **byte != b'=')?;
+        rest = after;
+        Some(match (byte, after) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, after @ ..]) => match (HEX[usize::from(*high)], HEX[usize::from(*low)]) {
+                (high @ ..16, low @ ..16) => {
+                    rest = after;
+                    high * 16 + low
                 }
-            }
-            plain => plain,
+                // A percent sign without two digits is literal.
+                _ => b'%',
+            },
+            (plain, _) => plain,
         })
     })
 }
+
+/// The value of each byte as a hexadecimal digit, or 16.
+const HEX: [u8; 256] = {
+    let mut table = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -151,6 +198,19 @@ mod tests {
         ] {
             assert!(matches!(find(ambiguous), Err(ExtractError::Ambiguous)), "{ambiguous}");
         }
+    }
+
+    #[test]
+    fn unusual_names_of_fields() {
+        let is_found = |field: &str, form: &str| {
+            let names = FieldNames { otp: field.into(), ..FieldNames::default() };
+            names.find(form.as_bytes()).map(|found| found.otp.is_some()).map_err(|_| ())
+        };
+        assert_eq!(is_found("", "=081804"), Ok(true));
+        assert_eq!(is_found(" a", "+a=081804&a=1"), Ok(true));
+        assert_eq!(is_found("a[b]", "a[b]=081804&a=1&a[]=2"), Ok(true));
+        assert_eq!(is_found("a[b]", "A[b]=081804"), Err(()));
+        assert_eq!(is_found("\u{eb}", "%c3%ab=081804&%C3=1"), Ok(true));
     }
 
     #[test]
