@@ -79,7 +79,7 @@ fn build_request(config: &Config, call: &ApiCall) -> Result<Request<Bytes>, Clie
     let parameters: Vec<_> = call.parameters().collect();
     let authorization =
         sign::authorization(&config.credentials, call.method().as_str(), &base, &parameters, &nonce, timestamp);
-    let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&parameters).finish();
+    let encoded = sign::form(&parameters);
     let (uri, body) = match (call.method() == Method::GET, encoded.is_empty()) {
         (true, false) => (format!("{}?{encoded}", base.as_str()), Bytes::new()),
         (true, true) => (base.as_str().to_owned(), Bytes::new()),

@@ -6,31 +6,69 @@ use std::fmt;
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use http::uri::{Authority, PathAndQuery};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::percent_encode_byte;
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-/// All characters except the unreserved ones (section 3.6). The sets of form and URL encoders differ from it.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn is_unreserved(byte: u8) -> bool {
+/// The unreserved characters (section 3.6). The sets of form and URL encoders differ from it.
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// The same by byte.
+const UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_unreserved(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 /// Appends `text` percent-encoded. `percent` is `%`, or `%25` to encode the text twice.
 pub(crate) fn push_encoded(encoded: &mut String, text: &str, percent: &str) {
-    for part in utf8_percent_encode(text, ENCODED) {
-        // A part is one encoded byte, or text without a percent sign.
-        match part.strip_prefix('%') {
-            Some(digits) => encoded.extend([percent, digits]),
-            None => encoded.push_str(part),
+    push_with(encoded, text, |byte| !UNRESERVED[usize::from(byte)], |encoded, byte| push_byte(encoded, byte, percent));
+}
+
+/// Appends `text` encoded as a value of a form, as the WHATWG serializer does.
+pub(crate) fn push_form_encoded(encoded: &mut String, text: &str) {
+    // It encodes `~`, and neither the asterisk nor the space.
+    let is_special = |byte| byte == b'~' || (byte != b'*' && !UNRESERVED[usize::from(byte)]);
+    push_with(encoded, text, is_special, |encoded, byte| match byte {
+        b' ' => encoded.push('+'),
+        byte => push_byte(encoded, byte, "%"),
+    });
+}
+
+fn push_byte(encoded: &mut String, byte: u8, percent: &str) {
+    encoded.push_str(percent);
+    // Without its percent sign.
+    encoded.push_str(&percent_encode_byte(byte)[1..]);
+}
+
+/// Appends `text`, with `push` for each special byte. The bytes between them are copied together. All bytes that are
+/// not ASCII are special, so no copied text begins or ends within a character.
+#[inline]
+fn push_with(encoded: &mut String, text: &str, is_special: impl Fn(u8) -> bool, push: impl Fn(&mut String, u8)) {
+    let mut copied = 0;
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        if is_special(byte) {
+            if copied < at {
+                encoded.push_str(&text[copied..at]);
+            }
+            push(encoded, byte);
+            copied = at + 1;
         }
+    }
+    if copied < text.len() {
+        encoded.push_str(&text[copied..]);
     }
 }
 
 /// The order of two texts after their encoding. Encoded bytes begin with `%`, which precedes all unreserved characters.
 fn in_encoded_order(a: &str, b: &str) -> Ordering {
-    let rank = |byte: u8| (is_unreserved(byte), byte);
+    let rank = |byte: u8| (UNRESERVED[usize::from(byte)], byte);
     match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
         Some((a, b)) => rank(a).cmp(&rank(b)),
         None => a.len().cmp(&b.len()),
@@ -40,7 +78,11 @@ fn in_encoded_order(a: &str, b: &str) -> Ordering {
 /// The signed URL (section 3.4.1.2): scheme and host in lower case, without the default port, with the path unchanged,
 /// and without a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUri(String);
+pub struct BaseUri {
+    text: String,
+    /// As it is in a base string.
+    encoded: String,
+}
 
 impl BaseUri {
     /// Builds the URL. An empty path becomes `/`.
@@ -78,13 +120,16 @@ impl BaseUri {
         if !path.starts_with('/') || parsed.query().is_some() || parsed.path().len() != path.len() {
             return Err(InvalidBaseUri);
         }
-        Ok(Self(format!("{scheme}://{host}{port}{path}")))
+        let text = format!("{scheme}://{host}{port}{path}");
+        let mut encoded = String::with_capacity(text.len() + 32);
+        push_encoded(&mut encoded, &text, "%");
+        Ok(Self { text, encoded })
     }
 
     /// The URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -127,10 +172,14 @@ impl<'a> Signable<'a> {
         let parameters =
             self.pairs.iter().map(|(name, value)| name.len() + value.len() + "%26%3D".len()).sum::<usize>();
         // Encoding makes the text longer.
-        let mut text = String::with_capacity(self.method.len() + (self.base.0.len() + parameters) * 3 / 2);
-        push_encoded(&mut text, &self.method.to_ascii_uppercase(), "%");
+        let mut text = String::with_capacity(self.method.len() + 2 + self.base.encoded.len() + parameters * 3 / 2);
+        if self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            text.push_str(self.method);
+        } else {
+            push_encoded(&mut text, &self.method.to_ascii_uppercase(), "%");
+        }
         text.push('&');
-        push_encoded(&mut text, &self.base.0, "%");
+        text.push_str(&self.base.encoded);
         text.push('&');
         for (i, (name, value)) in self.pairs.iter().enumerate() {
             if i > 0 {
@@ -180,7 +229,11 @@ pub(crate) fn hmac_sha1(key: &[u8], text: &str) -> Hmac<Sha1> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
     use super::*;
+
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
     #[test]
     fn base_uris() {
@@ -255,6 +308,9 @@ mod tests {
             let mut twice = String::new();
             push_encoded(&mut twice, text, "%25");
             assert_eq!(twice, encoded(&encoded(text)));
+            let mut form = String::new();
+            push_form_encoded(&mut form, text);
+            assert_eq!(form, form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
         }
         let texts: Vec<_> =
             ascii.chars().flat_map(|c| [c.to_string(), format!("a{c}"), format!("{c}\u{eb}")]).collect();

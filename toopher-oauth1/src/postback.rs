@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
 use crate::base::hmac_sha1;
+use crate::sign::form;
 
 /// The signature of `fields`, which may have any order: HMAC-SHA1 with the consumer secret, of the fields sorted by
 /// name and encoded as a form, in base64.
@@ -27,6 +28,5 @@ pub fn is_signature(secret: &str, fields: &[(&str, &str)], signature: &str) -> b
 fn mac(secret: &str, fields: &[(&str, &str)]) -> Hmac<Sha1> {
     let mut fields = fields.to_vec();
     fields.sort_unstable();
-    let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    hmac_sha1(secret.as_bytes(), &text)
+    hmac_sha1(secret.as_bytes(), &form(&fields))
 }

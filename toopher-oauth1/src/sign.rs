@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 pub use getrandom::Error as RandomError;
 
-use crate::base::{BaseUri, Signable, push_encoded};
+use crate::base::{BaseUri, Signable, push_encoded, push_form_encoded};
 use crate::credentials::Credentials;
 
 /// The OAuth parameters except the signature. There is no token.
@@ -74,6 +74,30 @@ pub fn query(
     let signable = Signable::new("GET", base, protocol.into_iter().chain(parameters.iter().copied()));
     let signature = signable.signature(credentials.secret());
     let all = parameters.iter().copied().chain(protocol).chain([("oauth_signature", signature.as_str())]);
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
-    format!("{}?{query}", base.as_str())
+    let mut url = String::with_capacity(512);
+    url.push_str(base.as_str());
+    url.push('?');
+    push_form(&mut url, all);
+    url
+}
+
+/// Returns these parameters as `application/x-www-form-urlencoded`.
+#[must_use]
+pub fn form(parameters: &[(&str, &str)]) -> String {
+    // Encoding makes the text longer. It may contain an OTP, of which reallocation would leave a copy in memory.
+    let length = parameters.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut form = String::with_capacity(length);
+    push_form(&mut form, parameters.iter().copied());
+    form
+}
+
+fn push_form<'a>(text: &mut String, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    for (i, (name, value)) in parameters.into_iter().enumerate() {
+        if i > 0 {
+            text.push('&');
+        }
+        push_form_encoded(text, name);
+        text.push('=');
+        push_form_encoded(text, value);
+    }
 }
