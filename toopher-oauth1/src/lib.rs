@@ -47,6 +47,7 @@ mod credentials;
 mod header;
 mod pairs;
 pub mod postback;
+mod protocol;
 mod request;
 mod service_url;
 pub mod sign;

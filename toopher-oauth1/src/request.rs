@@ -8,6 +8,7 @@ use crate::base::{BaseUri, Signable};
 use crate::check_error::CheckError;
 use crate::header;
 use crate::pairs::{Pairs, Parameter};
+use crate::protocol::Protocol;
 
 /// The maximum length of a nonce in bytes.
 const MAX_NONCE: usize = 256;
@@ -80,33 +81,27 @@ impl OauthRequest {
     }
 
     fn check(&self) -> Result<u64, CheckError> {
-        let sources = [&self.header, &self.query, &self.form];
-        let signed = |pairs: &&Pairs| pairs.iter().any(|pair| pair.name == "oauth_signature");
-        match sources.into_iter().filter(signed).count() {
+        let found = Protocol::find([&self.header, &self.query, &self.form]);
+        match found.signed_sources {
             0 => return Err(CheckError::Unsigned),
             1 => {}
             _ => return Err(CheckError::Repeated),
         }
-        for name in
-            ["oauth_consumer_key", "oauth_nonce", "oauth_signature", "oauth_signature_method", "oauth_timestamp"]
-        {
-            match self.all(name).count() {
+        for (count, _) in found.required {
+            match count {
                 0 => return Err(CheckError::Unsigned),
                 1 => {}
                 _ => return Err(CheckError::Repeated),
             }
         }
-        if self.one("oauth_signature_method") != "HMAC-SHA1"
-            || self.all("oauth_version").count() > 1
-            || self.all("oauth_version").any(|version| version != "1.0")
-            || self.all("oauth_token").any(|token| !token.is_empty())
-        {
+        let [_, (_, nonce), _, (_, method), (_, digits)] = found.required;
+        if method != "HMAC-SHA1" || found.versions > 1 || found.has_other_version || found.has_token {
             return Err(CheckError::Unsupported);
         }
-        if !(1..=MAX_NONCE).contains(&self.nonce().len()) {
+        if !(1..=MAX_NONCE).contains(&nonce.len()) {
             return Err(CheckError::BadNonce);
         }
-        if sources.into_iter().filter(|pairs| pairs.iter().any(|pair| pair.is_protocol())).count() > 1 {
+        if found.sources > 1 {
             return Err(CheckError::Scattered);
         }
         // The base string would contain them, and no caller would read them: an intermediary could move a parameter
@@ -114,7 +109,6 @@ impl OauthRequest {
         if self.header.iter().any(|pair| !pair.is_protocol()) {
             return Err(CheckError::MalformedHeader);
         }
-        let digits = self.one("oauth_timestamp");
         if digits.len() > MAX_TIMESTAMP_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(CheckError::BadTimestamp);
         }
