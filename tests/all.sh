@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A packages=([curl]=curl [oathtool]=oathtool [zbarimg]=zbar-tools [rsvg-convert]=librsvg2-bin
     [openssl]=openssl [redis-server]=redis-server [chromium]=chromium [chromedriver]=chromium-driver [nginx]=nginx
-    [valgrind]=valgrind)
+    [valgrind]=valgrind [strace]=strace)
 # Older releases of Debian have no Valkey.
 if apt-cache show valkey-server >/dev/null 2>&1; then
     packages[valkey-server]=valkey-server

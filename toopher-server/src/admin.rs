@@ -2,7 +2,8 @@
 
 use data_encoding::HEXLOWER;
 use toopher_oauth1::Credentials;
-use toopher_sql::{Row, query};
+use toopher_sql::{Row, SqlError, query};
+use zeroize::Zeroizing;
 
 use crate::aad;
 use crate::audit::{Audit, Outcome};
@@ -66,8 +67,7 @@ impl Server {
         if name.trim().is_empty() || name.len() > MAX_REQUESTER_NAME || name.contains('\0') {
             return Err("the name of a requester has 1 to 200 bytes without NUL".into());
         }
-        let mut transaction = self.database.begin(&format!("requester {}", credentials.key())).await?;
-        let id: String = query(
+        let insert = query(
             "INSERT INTO requesters (id, name, consumer_key, sealed_secret, created) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (consumer_key) DO UPDATE SET name = excluded.name, revoked = FALSE RETURNING id",
         )
@@ -76,18 +76,19 @@ impl Server {
         .bind(credentials.key())
         // The id, which is part of the associated data, is only known after the insertion.
         .bind(Vec::new())
-        .bind(self.admin_now()?)
-        .scalar(&mut transaction)
-        .await?
-        .ok_or(sqlx::Error::RowNotFound)?;
-        let sealed = self.sealing_key().encrypt(&aad::consumer_secret(&id), credentials.secret().as_bytes())?;
-        query("UPDATE requesters SET sealed_secret = $1 WHERE id = $2")
-            .bind(sealed)
-            .bind(&id)
-            .execute(&mut transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
+        .bind(self.admin_now()?);
+        let (server, secret) = (self.clone(), Zeroizing::new(credentials.secret().to_owned()));
+        let added = self.database.transaction(format!("requester {}", credentials.key()), |connection| {
+            Box::pin(async move {
+                let id: Option<String> = insert.scalar(&mut *connection).await?;
+                let id = id.ok_or("the database did not return the id of the requester")?;
+                let sealed = server.sealing_key().encrypt(&aad::consumer_secret(&id), secret.as_bytes())?;
+                let update = query("UPDATE requesters SET sealed_secret = $1 WHERE id = $2").bind(sealed).bind(&id);
+                update.execute(connection).await?;
+                Ok::<_, ServerError>(())
+            })
+        });
+        added.await
     }
 
     /// Returns all requesters, ordered by name.
@@ -100,7 +101,7 @@ impl Server {
             .rows(&self.database)
             .await?;
         let requester = |row: &Row| {
-            Ok::<_, sqlx::Error>(Requester {
+            Ok::<_, SqlError>(Requester {
                 id: row.get("id")?,
                 name: row.get("name")?,
                 consumer_key: row.get("consumer_key")?,
@@ -135,7 +136,7 @@ impl Server {
         .rows(&self.database)
         .await?;
         let user = |row: &Row| {
-            Ok::<_, sqlx::Error>(UserSummary {
+            Ok::<_, SqlError>(UserSummary {
                 id: row.get("id")?,
                 name: row.get("name")?,
                 enabled: row.get("enabled")?,
@@ -181,7 +182,7 @@ impl Server {
         Ok(true)
     }
 
-    async fn user_id(&self, consumer_key: &str, name: &str) -> Result<Option<String>, sqlx::Error> {
+    async fn user_id(&self, consumer_key: &str, name: &str) -> Result<Option<String>, SqlError> {
         query(
             "SELECT u.id FROM users u JOIN requesters r ON r.id = u.requester_id
              WHERE r.consumer_key = $1 AND u.name = $2",

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use toopher_oauth1::CheckError;
+use toopher_sql::SqlError;
 use tower_toopher::crypto::{DecryptError, NoRandomness};
 use tower_toopher::totp::TotpError;
 use tower_toopher::verify::ErrorClass;
@@ -65,6 +66,7 @@ impl ApiError {
     );
     pub(crate) const NO_FORMAT: Self =
         Self::bad_request("This server responds in JSON only. Omit format, or send json.");
+    pub(crate) const MISSING_PARAMETER: Self = Self::bad_request("A required parameter is missing.");
     pub(crate) const NO_UTF8: Self = Self::bad_request("A parameter is not in UTF-8.");
     /// No client depends on the status: all of them read the code and the message.
     pub(crate) const NO_PAIRING: Self =
@@ -173,8 +175,8 @@ impl From<CheckError> for ApiError {
     }
 }
 
-impl From<sqlx::Error> for ApiError {
-    fn from(error: sqlx::Error) -> Self {
+impl From<SqlError> for ApiError {
+    fn from(error: SqlError) -> Self {
         Self::store(&error)
     }
 }

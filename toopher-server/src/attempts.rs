@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use toopher_sql::query;
+use toopher_sql::{Query, query};
 
 use crate::api_error::ApiError;
 use crate::state::Server;
@@ -47,6 +47,32 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Selects when the period ends, if the limit is reached.
+    fn reached(&self, now: i64) -> Query {
+        // A period in the future was stored under a wrong clock.
+        query("SELECT expires FROM attempts WHERE subject = $1 AND count >= $2 AND expires > $3 AND expires <= $4")
+            .bind(&self.subject)
+            .bind(self.max)
+            .bind(now)
+            .bind(now.saturating_add(self.period))
+    }
+
+    fn count(&self, now: i64) -> Query {
+        query(
+            "INSERT INTO attempts (subject, count, expires) VALUES ($1, 1, $2)
+             ON CONFLICT (subject) DO UPDATE SET
+                count = CASE WHEN attempts.expires > $3 AND attempts.expires <= $2
+                    THEN attempts.count + 1 ELSE 1 END,
+                expires = CASE WHEN attempts.expires > $3 AND attempts.expires <= $2
+                    THEN attempts.expires ELSE $2 END",
+        )
+        .bind(&self.subject)
+        .bind(now.saturating_add(self.period))
+        .bind(now)
+    }
+}
+
 impl Server {
     /// Counts an attempt before it is made, in one transaction, if all limits permit it.
     ///
@@ -58,35 +84,23 @@ impl Server {
     pub(crate) async fn count_attempt(&self, limits: &[Limit]) -> Result<(), ApiError> {
         let Some(shared) = limits.first() else { return Ok(()) };
         let now = self.now_i64()?;
-        let mut transaction = self.database.begin(&format!("attempts: {}", shared.subject)).await?;
-        for limit in limits {
-            // A period in the future was stored under a wrong clock.
-            let reached = query(
-                "SELECT expires FROM attempts WHERE subject = $1 AND count >= $2 AND expires > $3 AND expires <= $4",
-            );
-            let reached = reached.bind(&limit.subject).bind(limit.max).bind(now).bind(now.saturating_add(limit.period));
-            if let Some(expires) = reached.scalar::<i64>(&mut transaction).await? {
-                transaction.rollback().await?;
-                let wait = Duration::from_secs(expires.saturating_sub(now).unsigned_abs());
-                return Err(ApiError::too_many(Some(wait)).with_reason("too_many_attempts"));
-            }
-        }
-        for limit in limits {
-            query(
-                "INSERT INTO attempts (subject, count, expires) VALUES ($1, 1, $2)
-                 ON CONFLICT (subject) DO UPDATE SET
-                    count = CASE WHEN attempts.expires > $3 AND attempts.expires <= $2
-                        THEN attempts.count + 1 ELSE 1 END,
-                    expires = CASE WHEN attempts.expires > $3 AND attempts.expires <= $2
-                        THEN attempts.expires ELSE $2 END",
-            )
-            .bind(&limit.subject)
-            .bind(now.saturating_add(limit.period))
-            .bind(now)
-            .execute(&mut transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
+        let reached: Vec<Query> = limits.iter().map(|limit| limit.reached(now)).collect();
+        let count: Vec<Query> = limits.iter().map(|limit| limit.count(now)).collect();
+        let counted = self.database.transaction(format!("attempts: {}", shared.subject), move |connection| {
+            Box::pin(async move {
+                for reached in reached {
+                    if let Some(expires) = reached.scalar::<i64>(&mut *connection).await? {
+                        let wait = Duration::from_secs(expires.saturating_sub(now).unsigned_abs());
+                        return Err(ApiError::too_many(Some(wait)).with_reason("too_many_attempts"));
+                    }
+                }
+                for count in count {
+                    count.execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        });
+        counted.await
     }
 
     /// Releases an attempt that was right: the limits are on wrong ones. It releases no other attempt, so an attacker

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, MatchedPath, Request};
 use http::request::Parts;
 use http::{HeaderValue, header};
 use toopher_oauth1::{OauthRequest, Parameter};
-use toopher_sql::{OpaqueText, query};
+use toopher_sql::{OpaqueText, SqlError, query};
 use tower_toopher::middleware::is_form;
 
 use crate::api_error::ApiError;
@@ -114,22 +114,11 @@ impl Server {
         if signed.timestamp().abs_diff(now.as_secs()) > self.clock_skew_secs() {
             return Err(WRONG_TIME);
         }
-        let new = query(
-            "INSERT INTO nonces (consumer_key, timestamp, nonce) VALUES ($1, $2, $3)
-             ON CONFLICT (consumer_key, timestamp, nonce) DO NOTHING",
-        )
-        .bind(signed.consumer_key())
-        .bind(timestamp)
-        .bind(OpaqueText(signed.nonce()))
-        .execute(&self.database)
-        .await?;
-        // Read after the insertion: a nonce that was deleted just before it looks new.
-        let deleted: Option<i64> = query("SELECT before FROM nonces_deleted").scalar(&self.database).await?;
-        if deleted.is_some_and(|before| self.is_far_ahead(before, server_time)) {
+        let (is_new, deleted_before) = self.record_nonce(key, timestamp, signed.nonce()).await?;
+        if self.is_far_ahead(deleted_before, server_time) {
             return Err(ApiError::internal(&"the clock was ahead when nonces were deleted: run repair-clock"));
         }
-        let remembered = deleted.is_some_and(|before| timestamp >= before);
-        if new == 0 || !remembered {
+        if !is_new || timestamp < deleted_before {
             return Err(ApiError::UNSIGNED.with_reason("replayed_nonce"));
         }
         let is_ambiguous = |pair: &Parameter<'_>| !pair.is_utf8 && !READ_BY_A_PERSON.contains(&pair.name);
@@ -137,5 +126,30 @@ impl Server {
             return Err(ApiError::NO_UTF8);
         }
         Ok((id, Params::from_pairs(parameters.iter().map(|pair| (pair.name, pair.value)))))
+    }
+
+    /// Records a nonce. Returns whether it was not recorded before, and the time before which nonces were deleted.
+    async fn record_nonce(&self, key: &str, timestamp: i64, nonce: &str) -> Result<(bool, i64), SqlError> {
+        if self.database.is_shared() {
+            // One round trip to PostgreSQL.
+            let record = query("SELECT is_new, deleted_before FROM record_nonce($1, $2, $3)");
+            let recorded = record.bind(key).bind(timestamp).bind(OpaqueText(nonce)).one(&self.database).await?;
+            let (is_new, before): (bool, Option<i64>) = recorded.unwrap_or((false, None));
+            return Ok((is_new, before.unwrap_or(i64::MAX)));
+        }
+        let insert = query(
+            "INSERT INTO nonces (consumer_key, timestamp, nonce) VALUES ($1, $2, $3)
+             ON CONFLICT (consumer_key, timestamp, nonce) DO NOTHING",
+        );
+        let insert = insert.bind(key).bind(timestamp).bind(OpaqueText(nonce));
+        let recorded = self.database.transaction("nonces".into(), |connection| {
+            Box::pin(async {
+                let is_new = insert.execute(&mut *connection).await? > 0;
+                // Read after the insertion: a nonce that was deleted just before it looks new.
+                let before = query("SELECT before FROM nonces_deleted").scalar(connection).await?;
+                Ok((is_new, before.unwrap_or(i64::MAX)))
+            })
+        });
+        recorded.await
     }
 }

@@ -1,6 +1,6 @@
 //! Deletes expired rows. No deletion makes a used nonce, phrase or code valid again.
 
-use toopher_sql::query;
+use toopher_sql::{SqlError, query};
 use tower_toopher::BoxError;
 use tower_toopher::store::{SqlStore, Sqlite};
 use tower_toopher::time::UnixTime;
@@ -36,9 +36,12 @@ impl Server {
         if let Some(check) = &self.clock_check {
             check.check(now, &self.database).await?;
         }
-        let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else { return Ok(()) };
-        limit_future_times(&mut transaction, now).await?;
-        transaction.commit().await?;
+        let limited = self
+            .database
+            .maintenance(CLEANUP.to_owned(), move |connection| Box::pin(limit_future_times(connection, now)));
+        if limited.await?.is_none() {
+            return Ok(());
+        }
         self.deny_unanswered(now).await?;
         for (statement, limit) in [
             // Before the pairings, which the sessions reference.
@@ -63,11 +66,14 @@ impl Server {
                 now.saturating_sub(KEEP_REQUESTS),
             ),
         ] {
-            let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else { return Ok(()) };
-            match query(statement).bind(limit).execute(&mut transaction).await {
-                Ok(_) => transaction.commit().await?,
+            let delete = query(statement).bind(limit);
+            let deleted =
+                self.database.maintenance(CLEANUP.to_owned(), |connection| Box::pin(delete.execute(connection)));
+            match deleted.await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
                 // A call has begun to reference one of the rows. A later cleanup deletes the others.
-                Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => transaction.rollback().await?,
+                Err(error) if error.is_foreign_key_violation() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -85,7 +91,6 @@ impl Server {
     /// report the same.
     async fn deny_unanswered(&self, now: i64) -> Result<(), ServerError> {
         loop {
-            let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else { return Ok(()) };
             // Selected by age, which has an index.
             let text = format!(
                 "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS}, q.consumer_key FROM requests r
@@ -93,24 +98,30 @@ impl Server {
                  JOIN terminals t ON t.id = r.terminal_id JOIN actions a ON a.id = r.action_id
                  WHERE r.created > $2 AND r.state = 'pending' AND r.expires <= $1 ORDER BY r.created LIMIT $3"
             );
-            let rows = query(text).bind(now).bind(now.saturating_sub(DAY)).bind(UNANSWERED_BATCH);
-            let rows = rows.rows(&mut transaction).await?;
-            let mut denied = Vec::new();
-            for row in &rows {
-                let (request, requester): (RequestRow, String) = (row.read()?, row.get("consumer_key")?);
-                let deny =
-                    query("UPDATE requests SET state = 'denied', reason = $1 WHERE id = $2 AND state = 'pending'");
-                if deny.bind(UNANSWERED).bind(&request.request_id).execute(&mut transaction).await? > 0 {
-                    denied.push((request, requester));
-                }
-            }
-            transaction.commit().await?;
+            let unanswered = query(text).bind(now).bind(now.saturating_sub(DAY)).bind(UNANSWERED_BATCH);
+            let denied = self.database.maintenance(CLEANUP.to_owned(), |connection| {
+                Box::pin(async {
+                    let rows = unanswered.rows(&mut *connection).await?;
+                    let mut denied = Vec::new();
+                    for row in &rows {
+                        let (request, requester): (RequestRow, String) = (row.read()?, row.get("consumer_key")?);
+                        let deny = query(
+                            "UPDATE requests SET state = 'denied', reason = $1 WHERE id = $2 AND state = 'pending'",
+                        );
+                        if deny.bind(UNANSWERED).bind(&request.request_id).execute(&mut *connection).await? > 0 {
+                            denied.push((request, requester));
+                        }
+                    }
+                    Ok::<_, SqlError>((rows.len(), denied))
+                })
+            });
+            let Some((found, denied)) = denied.await? else { return Ok(()) };
             for (request, requester) in denied {
                 let mut audit = Audit::for_request().decided_by("time").requester(&requester);
                 request.describe(&mut audit);
                 audit.settle(Outcome::Denied("unanswered"));
             }
-            if rows.len() < usize::try_from(UNANSWERED_BATCH).unwrap_or(usize::MAX) {
+            if found < usize::try_from(UNANSWERED_BATCH).unwrap_or(usize::MAX) {
                 return Ok(());
             }
         }
@@ -129,10 +140,13 @@ impl Server {
     /// Deletes the nonces of calls signed before `limit`, and rejects such calls from now on, whatever the clock and
     /// the clock skew are later.
     async fn reject_signed_before(&self, limit: i64) -> Result<(), ServerError> {
-        let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else { return Ok(()) };
-        query("UPDATE nonces_deleted SET before = $1 WHERE before < $1").bind(limit).execute(&mut transaction).await?;
-        query("DELETE FROM nonces WHERE timestamp < $1").bind(limit).execute(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+        let rejected = self.database.maintenance(CLEANUP.to_owned(), move |connection| {
+            Box::pin(async move {
+                let reject = query("UPDATE nonces_deleted SET before = $1 WHERE before < $1").bind(limit);
+                reject.execute(&mut *connection).await?;
+                query("DELETE FROM nonces WHERE timestamp < $1").bind(limit).execute(connection).await
+            })
+        });
+        Ok(rejected.await.map(drop)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toopher_sql::{Executor, query};
+use toopher_sql::{Query, query};
 
 use crate::api_error::ApiError;
 use crate::audit::Audit;
@@ -58,19 +58,18 @@ impl Server {
         Ok(!removed)
     }
 
-    /// Inserts the row of a device, which a pairing is about to reference. Returns whether the device may be paired.
-    pub(crate) async fn insert_device(&self, device: &Device, on: impl Into<Executor<'_>>) -> Result<bool, ApiError> {
-        let removed: Option<bool> = query(
+    /// The statement that inserts the row of a device, which a pairing is about to reference. It returns whether the
+    /// device was removed, so that it must not be paired.
+    pub(crate) fn insert_device(&self, device: &Device) -> Result<Query, ApiError> {
+        let insert = query(
             "INSERT INTO devices (id, name, created, last_used) VALUES ($1, $2, $3, $4)
              ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used RETURNING removed",
         )
         .bind(&device.id)
         .bind(&device.name)
         .bind(device.created)
-        .bind(self.now_i64()?)
-        .scalar(on)
-        .await?;
-        Ok(removed == Some(false))
+        .bind(self.now_i64()?);
+        Ok(insert)
     }
 
     /// Returns the phones that are or were paired, the one with the longest time without a call first.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use toopher_sql::SqlError;
 use tower_toopher::BoxError;
 use tower_toopher::totp::TotpError;
 
@@ -61,7 +62,7 @@ server_error_from!(
     &'static str,
     BoxError,
     getrandom::Error,
-    sqlx::Error,
+    SqlError,
     toopher_oauth1::EmptyCredentials,
     tower_toopher::ConfigError,
     tower_toopher::crypto::NoRandomness,

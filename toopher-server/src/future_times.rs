@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toopher_sql::{Transaction, query};
+use toopher_sql::{Connection, SqlError, query};
 
 use crate::clock_check::{MAX_DIFFERENCE, ahead_of_database};
 use crate::error::ServerError;
@@ -45,19 +45,19 @@ impl Server {
         if self.clock_check.is_some() && ahead.abs() > MAX_DIFFERENCE {
             return Err(ServerError::clocks_differ(ahead));
         }
-        let Some(mut transaction) = self.database.try_begin_maintenance(CLEANUP).await? else {
-            return Err("another server is deleting expired rows: retry".into());
-        };
-        limit_future_times(&mut transaction, now).await?;
-        let before: Option<i64> = query("SELECT before FROM nonces_deleted").scalar(&mut transaction).await?;
         let skew = i64::try_from(self.clock_skew_secs()).unwrap_or(i64::MAX);
-        let limit = before.unwrap_or(0).min(now.saturating_add(skew).saturating_add(1));
-        query("UPDATE nonces_deleted SET before = $1").bind(limit).execute(&mut transaction).await?;
-        let future_codes: Option<i64> = query("SELECT count(*) FROM used_steps WHERE keep_until > $1")
-            .bind(now.saturating_mul(1000).saturating_add(MAX_KEPT))
-            .scalar(&mut transaction)
-            .await?;
-        transaction.commit().await?;
+        let repaired = self.database.maintenance(CLEANUP.to_owned(), move |connection| {
+            Box::pin(async move {
+                limit_future_times(connection, now).await?;
+                let before: Option<i64> = query("SELECT before FROM nonces_deleted").scalar(&mut *connection).await?;
+                let limit = before.unwrap_or(0).min(now.saturating_add(skew).saturating_add(1));
+                query("UPDATE nonces_deleted SET before = $1").bind(limit).execute(&mut *connection).await?;
+                let future_codes = query("SELECT count(*) FROM used_steps WHERE keep_until > $1")
+                    .bind(now.saturating_mul(1000).saturating_add(MAX_KEPT));
+                Ok::<_, SqlError>((limit, future_codes.scalar::<i64>(connection).await?))
+            })
+        });
+        let (limit, future_codes) = repaired.await?.ok_or("another server is deleting expired rows: retry")?;
         let rejected_for = u64::try_from(limit.saturating_sub(now)).ok().filter(|seconds| *seconds > 0);
         Ok(ClockRepair {
             rejected_for: rejected_for.map(Duration::from_secs),
@@ -87,13 +87,13 @@ impl Server {
 
 /// Ends what expires later than a right clock could have stored. Otherwise a user would have five pending requests, or
 /// a page could be used, until the wrong time has come. If the clock is behind now, it ends what users can repeat.
-pub(crate) async fn limit_future_times(transaction: &mut Transaction, now: i64) -> Result<(), ServerError> {
+pub(crate) async fn limit_future_times(connection: &mut Connection, now: i64) -> Result<(), SqlError> {
     let latest = |lifetime: i64| now.saturating_add(lifetime).saturating_add(MAX_DIFFERENCE);
     for (statement, lifetime) in [
         ("UPDATE requests SET created = $1, expires = $1 WHERE created > $2", 0),
         ("UPDATE web_sessions SET expires = $1 WHERE expires > $2", SESSION_LIFETIME),
     ] {
-        query(statement).bind(now).bind(latest(lifetime)).execute(&mut *transaction).await?;
+        query(statement).bind(now).bind(latest(lifetime)).execute(&mut *connection).await?;
     }
     // One statement, because it reads the whole table. Pending pairings end some time after `modified`.
     query(
@@ -107,13 +107,13 @@ pub(crate) async fn limit_future_times(transaction: &mut Transaction, now: i64) 
     .bind(latest(CLAIM_LIFETIME))
     .bind(latest(LINK_LIFETIME))
     .bind(latest(0))
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
     let millis = |seconds: i64| seconds.saturating_mul(1000);
     query("UPDATE failures SET last = $1 WHERE last > $2")
         .bind(millis(now))
         .bind(millis(now.saturating_add(MAX_DIFFERENCE)))
-        .execute(transaction)
+        .execute(connection)
         .await?;
     Ok(())
 }

@@ -13,12 +13,13 @@ use crate::audit::{Audit, Outcome};
 use crate::authenticate::AuthenticatedCall;
 use crate::id::new_id;
 use crate::models::{DeniedRequest, RequestRow, TerminalRow};
+use crate::new_request::{NewRequest, NewState, find_action};
 use crate::otp::OtpCheck;
 use crate::params::Params;
-use crate::push_request::{NewRequest, PushRequest};
+use crate::push_request::PushRequest;
 use crate::state::Server;
 use crate::subject::Subject;
-use crate::terminals::DISCRIMINATOR;
+use crate::terminals::{DISCRIMINATOR, find_terminal};
 
 /// The parameters of a request, without the user and the OTP.
 struct Details<'a> {
@@ -44,6 +45,13 @@ impl<'a> Details<'a> {
             challenge_required: params.narrowing_flag(&["challenge_required"], true)?,
             number_matching: params.narrowing_flag(&["number_matching"], true)?,
         })
+    }
+}
+
+impl Details<'_> {
+    /// The id of a terminal that gets the name in the call.
+    fn renamed_terminal(&self) -> Option<&str> {
+        self.terminal_id.filter(|_| self.terminal_name.is_some())
     }
 }
 
@@ -91,57 +99,72 @@ impl Server {
         audit.action = Some(details.action.to_owned());
         let (name, discriminator) = self.described_terminal(&subject.key, details).await?;
         audit.terminal = Some(name.clone());
-        let check = self.check_otp(&subject.key, subject.pairing.as_deref(), otp).await?;
-        // For unknown users, too, so that the response takes as long.
-        let terminal = self.find_terminal(&subject.key, &name, &discriminator).await?;
-        let action = self.find_action(requester, details.action).await?;
-        let enrolled = subject.enrolled?;
-        let (id, now) = (new_id(), self.now_i64()?);
+        let check = self.check_otp(&subject.key, subject.pairing.as_deref(), &subject.secrets, otp).await?;
         let factor = match check {
             OtpCheck::Right(factor) => factor,
             OtpCheck::Wrong { message, .. } => {
-                audit.approval = Some(id.clone());
-                audit.terminal = terminal.as_ref().filter(|_| name.is_empty()).map(|known| known.terminal_name.clone());
-                audit.terminal.get_or_insert(name.clone());
+                let denied = self.denied_request(requester, subject, details, (name, discriminator), message, audit);
+                let denied = denied.await?;
                 check.describe_denial(audit);
-                let terminal =
-                    terminal.unwrap_or_else(|| TerminalRow::not_stored(enrolled.user, name, discriminator, now));
-                let denied = DeniedRequest {
-                    id,
-                    terminal,
-                    action_id: action.unwrap_or_else(new_id),
-                    action_name: details.action.to_owned(),
-                    reason: message,
-                    automation_allowed: details.automation_allowed,
-                    challenge_required: details.challenge_required,
-                };
-                return Ok(Json(RequestRow::denied(denied, now).json()));
+                return Ok(Json(denied.json()));
             }
         };
-        let user = enrolled.user.user_id.as_str();
-        if let (Some(id), Some(name)) = (details.terminal_id, details.terminal_name) {
-            self.rename_terminal(user, id, name).await?;
-        }
-        let (terminal, name) = self.terminal_of(user, &name, &discriminator).await?;
-        audit.terminal = Some(name);
-        let new = NewRequest {
-            user,
-            pairing: enrolled.pairing.as_deref(),
-            terminal: &terminal,
-            discriminator: &discriminator,
-            action: &self.action_named(requester, details.action).await?,
-            state: "granted",
-            automated: false,
-            totp_valid: true,
-            reason: "",
+        let enrolled = subject.enrolled?;
+        let request = self.store_request(NewRequest {
+            requester: requester.to_owned(),
+            user: enrolled.user.user_id,
+            pairing: enrolled.pairing,
+            renamed_terminal: details.renamed_terminal().map(str::to_owned),
+            terminal_name: name,
+            discriminator,
+            action: details.action.to_owned(),
             automation_allowed: details.automation_allowed,
             challenge_required: details.challenge_required,
-            number: None,
-        };
-        let id = self.insert_request(new).await?;
-        audit.approval = Some(id.clone());
+            state: NewState::Granted,
+        });
+        let request = request.await?;
+        audit.terminal = Some(request.terminal.terminal_name.clone());
+        audit.approval = Some(request.request_id.clone());
         audit.settle(Outcome::Granted(factor.name()));
-        self.request_response(requester, &id).await
+        self.respond_with(&request).await
+    }
+
+    /// The response to a wrong code, which is not stored.
+    async fn denied_request(
+        &self,
+        requester: &str,
+        subject: Subject,
+        details: &Details<'_>,
+        (name, discriminator): (String, String),
+        reason: &'static str,
+        audit: &mut Audit,
+    ) -> Result<RequestRow, ApiError> {
+        let terminal_key = (subject.key, name.clone(), discriminator.clone());
+        let action_key = (requester.to_owned(), details.action.to_owned());
+        // For unknown users, too, so that the response takes as long.
+        let found = self.database.read(move |connection| {
+            Box::pin(async move {
+                let (user, name, discriminator) = terminal_key;
+                let terminal = find_terminal(&mut *connection, &user, &name, &discriminator).await?;
+                Ok::<_, ApiError>((terminal, find_action(connection, &action_key.0, &action_key.1).await?))
+            })
+        });
+        let (terminal, action) = found.await?;
+        let user = subject.enrolled?.user;
+        let (id, now) = (new_id(), self.now_i64()?);
+        audit.approval = Some(id.clone());
+        audit.terminal = terminal.as_ref().filter(|_| name.is_empty()).map(|known| known.terminal_name.clone());
+        audit.terminal.get_or_insert(name.clone());
+        let denied = DeniedRequest {
+            id,
+            terminal: terminal.unwrap_or_else(|| TerminalRow::not_stored(user, name, discriminator, now)),
+            action_id: action.unwrap_or_else(new_id),
+            action_name: details.action.to_owned(),
+            reason,
+            automation_allowed: details.automation_allowed,
+            challenge_required: details.challenge_required,
+        };
+        Ok(RequestRow::denied(denied, now))
     }
 
     /// Creates a request that the user answers on the phone, or with a code.
@@ -162,12 +185,12 @@ impl Server {
         };
         let user = enrolled.user.user_id.as_str();
         let (name, discriminator) = self.described_terminal(user, details).await?;
-        if let (Some(id), Some(name)) = (details.terminal_id, details.terminal_name) {
-            self.rename_terminal(user, id, name).await?;
-        }
-        let is_known = discriminator.is_empty() || self.knows_terminal(user, &discriminator).await?;
         // Error 706 makes a site that names its users ask them for the name of a new terminal.
-        if !is_known && subject.pairing.is_none() && name.is_empty() {
+        if subject.pairing.is_none()
+            && name.is_empty()
+            && !discriminator.is_empty()
+            && !self.knows_terminal(user, &discriminator).await?
+        {
             return Err(ApiError::NO_TERMINAL);
         }
         let push = PushRequest {
@@ -175,6 +198,7 @@ impl Server {
             user,
             pairing: enrolled.pairing.as_deref(),
             device: enrolled.device.as_deref(),
+            renamed_terminal: details.renamed_terminal(),
             terminal_name: &name,
             discriminator: &discriminator,
             action: details.action,
@@ -182,7 +206,7 @@ impl Server {
             challenge_required: details.challenge_required,
             number_matching: details.number_matching,
         };
-        let id = self.request_approval(&push, audit).await?;
-        self.request_response(requester, &id).await
+        let request = self.request_approval(&push, audit).await?;
+        self.respond_with(&request).await
     }
 }

@@ -4,20 +4,15 @@
 use std::time::Duration;
 
 #[cfg(feature = "postgres")]
-use sqlx::Executor;
+use tokio::time::sleep;
 #[cfg(feature = "postgres")]
-use tokio::time::{sleep, timeout};
-#[cfg(feature = "postgres")]
-use toopher_sql::query;
+use toopher_sql::{Listener, SqlError, query};
 
 use crate::state::Server;
 
 #[cfg(feature = "postgres")]
 const CHANNEL: &str = "toopher_events";
-/// After how long without a notification the connection is checked.
-#[cfg(feature = "postgres")]
-const QUIET: Duration = Duration::from_secs(10);
-/// The time limit of that check, and the pause before a new connection.
+/// The pause before a new connection.
 #[cfg(feature = "postgres")]
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -50,7 +45,7 @@ impl Server {
     pub async fn forward_notifications(&self) {
         #[cfg(feature = "postgres")]
         loop {
-            let error = match self.database.listener().await {
+            let error = match self.database.listen(CHANNEL).await {
                 Ok(Some(listener)) => self.listen(listener).await,
                 Ok(None) => break,
                 Err(error) => error,
@@ -63,30 +58,17 @@ impl Server {
 
     /// Forwards notifications until an error.
     #[cfg(feature = "postgres")]
-    async fn listen(&self, mut listener: sqlx::postgres::PgListener) -> sqlx::Error {
-        let late = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        match timeout(RETRY, listener.listen(CHANNEL)).await {
-            Err(_) => return late(),
-            Ok(Err(error)) => return error,
-            Ok(Ok(())) => {}
-        }
+    async fn listen(&self, mut listener: Listener) -> SqlError {
         // Notifications before this are lost.
         self.shared.listeners.notify_all();
         loop {
-            match timeout(QUIET, listener.try_recv()).await {
-                Ok(Ok(Some(notification))) => match notification.payload().split_once(' ') {
+            match listener.next().await {
+                Ok(notification) => match notification.split_once(' ') {
                     Some((instance, _)) if instance == self.shared.instance => {}
                     Some((_, device)) => self.shared.listeners.notify(device),
                     None => {}
                 },
-                Ok(Ok(None)) => return sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()),
-                Ok(Err(error)) => return error,
-                // A server that was replaced by a standby sends nothing either.
-                Err(_) => match timeout(RETRY, listener.fetch_one("SELECT 1 / (NOT pg_is_in_recovery())::int")).await {
-                    Err(_) => return late(),
-                    Ok(Err(error)) => return error,
-                    Ok(Ok(_)) => {}
-                },
+                Err(error) => return error,
             }
         }
     }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use serde_json::Value;
-use toopher_sql::query;
+use toopher_sql::{Executor, SqlError, query};
 use tower_toopher::totp::Secret;
 
 use crate::aad;
@@ -19,17 +19,27 @@ use crate::message::{Message, is_phone_number};
 use crate::models::{Device, PAIRING_COLUMNS, PairingRow, USER_COLUMNS};
 use crate::names::visible_name;
 use crate::state::Server;
+use crate::users::find_user;
 
 /// How long the claim of a QR code or a text message can be used, in seconds.
 pub(crate) const CLAIM_LIFETIME: i64 = 600;
 
+/// The pairing of this requester with this id, if there is one.
+pub(crate) async fn find_pairing<'a>(
+    on: impl Into<Executor<'a>>,
+    requester: &str,
+    id: &str,
+) -> Result<Option<PairingRow>, SqlError> {
+    let text = format!(
+        "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
+         WHERE u.requester_id = $1 AND p.id = $2"
+    );
+    query(text).bind(requester).bind(id).one(on).await
+}
+
 impl Server {
     pub(crate) async fn pairing(&self, requester: &str, id: &str) -> Result<Option<PairingRow>, ApiError> {
-        let text = format!(
-            "SELECT {PAIRING_COLUMNS}, {USER_COLUMNS} FROM pairings p JOIN users u ON u.id = p.user_id
-             WHERE u.requester_id = $1 AND p.id = $2"
-        );
-        Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
+        Ok(find_pairing(&self.database, requester, id).await?)
     }
 
     /// Uses up a phrase, and returns the phone that shows it, if there is one. `limits` are on phrases that no phone
@@ -71,14 +81,8 @@ impl Server {
         let secret = Secret::generate().map_err(|error| ApiError::internal(&error))?;
         let sealed_claim =
             claim.map(|claim| self.sealing_key().encrypt(&aad::claim(&id), claim.as_bytes())).transpose()?;
-        let mut transaction = self.begin_for_user(user).await?;
-        if let Some(device) = device
-            && !self.insert_device(device, &mut transaction).await?
-        {
-            transaction.rollback().await?;
-            return Err(ApiError::NO_PHRASE);
-        }
-        query(
+        let insert_device = device.map(|device| self.insert_device(device)).transpose()?;
+        let insert = query(
             "INSERT INTO pairings (id, user_id, device_id, claim_digest, claim_expires, sealed_claim, state,
                 sealed_secret, created, modified, from_page)
              VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $8, $9)",
@@ -91,10 +95,18 @@ impl Server {
         .bind(sealed_claim)
         .bind(self.sealing_key().encrypt(&aad::pairing_secret(&id), secret.as_bytes())?)
         .bind(now)
-        .bind(from_page)
-        .execute(&mut transaction)
-        .await?;
-        transaction.commit().await?;
+        .bind(from_page);
+        let inserted = self.transaction_for_user(user, |connection| {
+            Box::pin(async {
+                if let Some(device) = insert_device
+                    && device.scalar(&mut *connection).await? != Some(false)
+                {
+                    return Err(ApiError::NO_PHRASE);
+                }
+                Ok(insert.execute(connection).await?)
+            })
+        });
+        inserted.await?;
         self.notify(device.map(|device| device.id.as_str())).await;
         Ok(id)
     }
@@ -122,7 +134,7 @@ impl Server {
             return Ok(self.user(&call.requester_id, id).await?.ok_or(ApiError::NO_USER)?.user_id);
         }
         let name = call.params.require(&["user_name"])?;
-        match self.find_user(&call.requester_id, name).await? {
+        match find_user(&self.database, &call.requester_id, name).await? {
             Some(user) => Ok(user.user_id),
             None => self.key_of_none("user", &call.requester_id, name),
         }

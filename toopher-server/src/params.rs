@@ -86,7 +86,7 @@ impl Params {
     }
 
     pub(crate) fn require(&self, names: &[&str]) -> Result<&str, ApiError> {
-        self.get(names)?.ok_or(ApiError::bad_request("A required parameter is missing."))
+        self.get(names)?.ok_or(ApiError::MISSING_PARAMETER)
     }
 
     /// `true`, `True`, `1`, and their opposites. An empty value is an error.

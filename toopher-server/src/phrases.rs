@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until, timeout};
-use toopher_sql::{Database, query};
+use toopher_sql::{Database, SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::models::Device;
@@ -70,7 +70,7 @@ impl Drop for Waiting<'_> {
 impl Phrases {
     /// In a shared database, and otherwise in memory: SQLite has one writer, and requests of unknown phones must not
     /// delay signed calls. Phrases in memory end with the process, and phones show new ones.
-    pub(crate) async fn new(database: &Database) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn new(database: &Database) -> Result<Self, SqlError> {
         let database = if database.is_shared() { database.clone() } else { Database::in_memory().await? };
         Ok(Self { database, capacity: CAPACITY, next: Arc::new(Mutex::new(Instant::now())), waiting: Arc::default() })
     }
@@ -81,35 +81,39 @@ impl Phrases {
     ///
     /// When the database fails, too many phones request phrases, or another request of the device waits.
     pub(crate) async fn show(&self, device: &Device, now: i64) -> Result<(String, i64), ApiError> {
-        let busy = || ApiError::too_many(Some(MAX_WAIT)).with_reason("too_many_phrases");
-        let _waiting = Waiting::enter(&self.waiting, &device.id).ok_or_else(busy)?;
-        let _turn = self.wait_for_turn().await.ok_or_else(busy)?;
+        let _waiting = Waiting::enter(&self.waiting, &device.id).ok_or_else(too_many_phrases)?;
+        let _turn = self.wait_for_turn().await.ok_or_else(too_many_phrases)?;
         let expires = now.saturating_add(PHRASE_LIFETIME);
-        let mut transaction = self.database.begin(&format!("phrases of {}", device.id)).await?;
-        query("DELETE FROM phrases WHERE device_id = $1").bind(&device.id).execute(&mut transaction).await?;
-        for _ in 0..20 {
-            let phrase = generate()?;
-            // A phrase that another phone has shown last, within a day, is not used: a person may still remember it.
-            let number: Option<i64> = query(
-                "INSERT INTO phrases (phrase, device_id, device_name, device_created, expires)
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (phrase) DO NOTHING RETURNING number",
-            )
-            .bind(&phrase)
-            .bind(&device.id)
-            .bind(&device.name)
-            .bind(device.created)
-            .bind(expires)
-            .scalar(&mut transaction)
-            .await?;
-            if let Some(number) = number {
-                let oldest = query("DELETE FROM phrases WHERE number <= $1");
-                oldest.bind(number.saturating_sub(self.capacity)).execute(&mut transaction).await?;
-                transaction.commit().await?;
-                return Ok((phrase, expires));
-            }
-        }
-        transaction.rollback().await?;
-        Err(busy())
+        let (shown_on, capacity) = (device.clone(), self.capacity);
+        let phrase = self.database.transaction(format!("phrases of {}", device.id), move |connection| {
+            Box::pin(async move {
+                let delete = query("DELETE FROM phrases WHERE device_id = $1").bind(&shown_on.id);
+                delete.execute(&mut *connection).await?;
+                for _ in 0..20 {
+                    let phrase = generate()?;
+                    // A phrase that another phone has shown last, within a day, is not used: a person may still
+                    // remember it.
+                    let number: Option<i64> = query(
+                        "INSERT INTO phrases (phrase, device_id, device_name, device_created, expires)
+                         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (phrase) DO NOTHING RETURNING number",
+                    )
+                    .bind(&phrase)
+                    .bind(&shown_on.id)
+                    .bind(&shown_on.name)
+                    .bind(shown_on.created)
+                    .bind(expires)
+                    .scalar(&mut *connection)
+                    .await?;
+                    if let Some(number) = number {
+                        let oldest = query("DELETE FROM phrases WHERE number <= $1");
+                        oldest.bind(number.saturating_sub(capacity)).execute(connection).await?;
+                        return Ok(phrase);
+                    }
+                }
+                Err(too_many_phrases())
+            })
+        });
+        Ok((phrase.await?, expires))
     }
 
     /// Waits until the next phrase is due. Returns `None` if that takes too long.
@@ -122,7 +126,7 @@ impl Phrases {
     }
 
     /// Uses up a phrase, and returns the device that shows it.
-    pub(crate) async fn take(&self, phrase: &str, now: i64) -> Result<Option<Device>, sqlx::Error> {
+    pub(crate) async fn take(&self, phrase: &str, now: i64) -> Result<Option<Device>, SqlError> {
         let device = query(
             // A later expiry was stored while the clock was ahead.
             "UPDATE phrases SET expires = $1 WHERE phrase = $2 AND expires > $1 AND expires <= $3
@@ -132,17 +136,21 @@ impl Phrases {
     }
 
     /// When the phrase that the device shows expires.
-    pub(crate) async fn expiry(&self, device: &str, now: i64) -> Result<Option<i64>, sqlx::Error> {
+    pub(crate) async fn expiry(&self, device: &str, now: i64) -> Result<Option<i64>, SqlError> {
         let shown = query("SELECT expires FROM phrases WHERE device_id = $1 AND expires > $2 AND expires <= $3");
         shown.bind(device).bind(now).bind(now.saturating_add(PHRASE_LIFETIME)).scalar(&self.database).await
     }
 
-    pub(crate) async fn delete_expired(&self, now: i64) -> Result<(), sqlx::Error> {
+    pub(crate) async fn delete_expired(&self, now: i64) -> Result<(), SqlError> {
         // A later expiry was stored while the clock was ahead.
         let expired = query("DELETE FROM phrases WHERE expires < $1 OR expires > $2");
         let expired = expired.bind(now.saturating_sub(KEEP)).bind(now.saturating_add(KEEP));
         expired.execute(&self.database).await.map(drop)
     }
+}
+
+fn too_many_phrases() -> ApiError {
+    ApiError::too_many(Some(MAX_WAIT)).with_reason("too_many_phrases")
 }
 
 #[cfg(test)]

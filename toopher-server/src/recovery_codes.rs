@@ -1,6 +1,6 @@
 //! The recovery codes of users, which verify like one-time passwords.
 
-use toopher_sql::{Database, query};
+use toopher_sql::{Database, SqlError, query};
 use tower_toopher::UserId;
 use tower_toopher::totp::{Lookup, Pairings, RecoveryCodeDigest};
 
@@ -8,13 +8,13 @@ use tower_toopher::totp::{Lookup, Pairings, RecoveryCodeDigest};
 pub(crate) struct RecoveryCodes(pub(crate) Database);
 
 impl Pairings for RecoveryCodes {
-    type Error = sqlx::Error;
+    type Error = SqlError;
 
-    async fn find(&self, _: &UserId) -> Result<Lookup, sqlx::Error> {
+    async fn find(&self, _: &UserId) -> Result<Lookup, SqlError> {
         Ok(Lookup::UnknownUser)
     }
 
-    async fn redeem_recovery_code(&self, user: &UserId, code: &RecoveryCodeDigest) -> Result<bool, sqlx::Error> {
+    async fn redeem_recovery_code(&self, user: &UserId, code: &RecoveryCodeDigest) -> Result<bool, SqlError> {
         // A disabled user has no factor.
         let deleted = query(
             "DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
-use toopher_sql::query;
+use toopher_sql::{Executor, SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -15,18 +15,16 @@ use crate::state::Server;
 
 impl Server {
     pub(crate) async fn request(&self, requester: &str, id: &str) -> Result<Option<RequestRow>, ApiError> {
-        let text = format!(
-            "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM requests r
-             JOIN users u ON u.id = r.user_id JOIN terminals t ON t.id = r.terminal_id
-             JOIN actions a ON a.id = r.action_id WHERE u.requester_id = $2 AND r.id = $3"
-        );
-        let row = query(text).bind(self.now_i64()?).bind(requester).bind(id);
-        Ok(row.one(&self.database).await?)
+        Ok(select_request(&self.database, self.now_i64()?, requester, id).await?)
     }
 
-    pub(crate) async fn request_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
+    async fn request_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
         let request = self.request(requester, id).await?.ok_or(ApiError::NOT_FOUND)?;
-        self.reject_if_revoked(&request).await?;
+        self.respond_with(&request).await
+    }
+
+    pub(crate) async fn respond_with(&self, request: &RequestRow) -> Result<Json<Value>, ApiError> {
+        self.reject_if_revoked(request).await?;
         Ok(Json(request.json()))
     }
 
@@ -69,7 +67,7 @@ impl Server {
         audit: &mut Audit,
     ) -> Result<OtpCheck, ApiError> {
         let pairing = request.request_pairing_id.as_deref();
-        let check = self.check_otp(request.terminal.user_id(), pairing, otp).await?;
+        let check = self.check_current_otp(request.terminal.user_id(), pairing, otp).await?;
         check.describe_denial(audit);
         if let OtpCheck::Right(factor) = check {
             let first = self.decide(&request.request_id, "granted", true, "").await?;
@@ -78,6 +76,21 @@ impl Server {
         }
         Ok(check)
     }
+}
+
+/// The request of this requester with this id.
+pub(crate) async fn select_request<'a>(
+    on: impl Into<Executor<'a>>,
+    now: i64,
+    requester: &str,
+    id: &str,
+) -> Result<Option<RequestRow>, SqlError> {
+    let text = format!(
+        "SELECT {REQUEST_COLUMNS}, {TERMINAL_COLUMNS}, {USER_COLUMNS} FROM requests r
+         JOIN users u ON u.id = r.user_id JOIN terminals t ON t.id = r.terminal_id
+         JOIN actions a ON a.id = r.action_id WHERE u.requester_id = $2 AND r.id = $3"
+    );
+    query(text).bind(now).bind(requester).bind(id).one(on).await
 }
 
 pub(crate) async fn status(
@@ -98,7 +111,7 @@ pub(crate) async fn otp_auth(
         let request = server.request(&call.requester_id, &id).await?.ok_or(ApiError::NO_APPROVAL)?;
         request.describe(&mut audit);
         let otp = call.params.get_even_empty(&["otp"])?;
-        let otp = otp.ok_or(ApiError::bad_request("A required parameter is missing."))?;
+        let otp = otp.ok_or(ApiError::MISSING_PARAMETER)?;
         // A decided request stays decided, and no code is used up for it.
         if request.request_state != "pending" {
             audit.settle(None);

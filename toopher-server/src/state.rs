@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toopher_sql::{Database, Transaction, query};
+use toopher_sql::{Database, query};
 use tower_toopher::crypto::SealingKey;
 use tower_toopher::store::{DynStore, Throttle};
 use tower_toopher::time::Clock;
@@ -198,7 +198,7 @@ impl Server {
             .bind(requester)
             .scalar(&self.database)
             .await?
-            .ok_or(sqlx::Error::RowNotFound)?;
+            .ok_or_else(|| ApiError::internal(&"the requester does not exist"))?;
         self.decrypt_consumer_secret(requester, &sealed)
     }
 
@@ -210,11 +210,6 @@ impl Server {
         let secret = self.sealing_key().decrypt(&aad::consumer_secret(requester), sealed)?;
         let secret = std::str::from_utf8(&secret).map_err(|error| ApiError::internal(&error))?;
         Ok(Zeroizing::new(secret.to_owned()))
-    }
-
-    /// Begins a transaction. Those of the same user are serialized.
-    pub(crate) async fn begin_for_user(&self, id: &str) -> Result<Transaction, sqlx::Error> {
-        self.database.begin(&format!("user {id}")).await
     }
 
     /// Rejects a call that needs a messenger if there is none.

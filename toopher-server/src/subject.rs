@@ -1,14 +1,17 @@
 //! The user whom an authentication request names. There may be no such user, or a user without a factor.
 
 use data_encoding::HEXLOWER;
-use toopher_sql::query;
+use toopher_sql::{SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::audit::Audit;
 use crate::authenticate::AuthenticatedCall;
 use crate::crypto::keyed_digest;
 use crate::models::User;
+use crate::otp::{SealedSecret, enabled_secrets};
+use crate::pairings::find_pairing;
 use crate::state::Server;
+use crate::users::find_user;
 
 /// The user of a call.
 pub(crate) struct Subject {
@@ -18,6 +21,8 @@ pub(crate) struct Subject {
     pub(crate) key: String,
     /// The pairing that the call names. Only its codes are accepted.
     pub(crate) pairing: Option<String>,
+    /// The secrets of that pairing, or of all enabled pairings of the user.
+    pub(crate) secrets: Vec<SealedSecret>,
     /// The user, or the error for a user without a factor.
     pub(crate) enrolled: Result<Enrolled, ApiError>,
 }
@@ -35,10 +40,12 @@ pub(crate) struct Enrolled {
 impl Server {
     /// Looks up the user of a call, and creates none. Unknown users cost as many statements as known ones.
     pub(crate) async fn subject(&self, call: &AuthenticatedCall, audit: &mut Audit) -> Result<Subject, ApiError> {
+        let requester = call.requester_id.as_str();
         let name = call.params.get_not_empty(&["user_name"])?;
-        match call.params.get(&["pairing_id"])? {
-            Some(id) => self.subject_of_pairing(&call.requester_id, id, name, audit).await,
-            None => self.subject_named(&call.requester_id, call.params.require(&["user_name"])?, audit).await,
+        match (call.params.get(&["pairing_id"])?, name) {
+            (Some(id), name) => self.subject_of_pairing(requester, id, name, audit).await,
+            (None, Some(name)) => self.subject_named(requester, name, audit).await,
+            (None, None) => Err(ApiError::MISSING_PARAMETER),
         }
     }
 
@@ -49,47 +56,63 @@ impl Server {
         name: Option<&str>,
         audit: &mut Audit,
     ) -> Result<Subject, ApiError> {
-        let Some(pairing) = self.pairing(requester, id).await? else {
-            let key = self.key_of_none("pairing", requester, id)?;
-            return Ok(Subject { key, pairing: Some(id.to_owned()), enrolled: Err(ApiError::NO_PAIRING) });
-        };
+        let key_of_none = self.key_of_none("pairing", requester, id)?;
+        let (requester, pairing_id) = (requester.to_owned(), id.to_owned());
+        let found = self.database.read(move |connection| {
+            Box::pin(async move {
+                let pairing = find_pairing(&mut *connection, &requester, &pairing_id).await?;
+                let key = pairing.as_ref().map_or(key_of_none, |pairing| pairing.user.user_id.clone());
+                let secrets = enabled_secrets(connection, &key, Some(&pairing_id)).await?;
+                Ok::<_, SqlError>((pairing, key, secrets))
+            })
+        });
+        let (pairing, key, secrets) = found.await?;
+        let subject = |enrolled| Subject { key, pairing: Some(id.to_owned()), secrets, enrolled };
+        let Some(pairing) = pairing else { return Ok(subject(Err(ApiError::NO_PAIRING))) };
         audit.user = Some(pairing.user.name().to_owned());
         audit.pairing = Some(id.to_owned());
         // The site may rely on either the name or the id, so they must agree.
         if name.is_some_and(|name| name != pairing.user.name()) {
             return Err(ApiError::bad_request("The pairing belongs to another user."));
         }
-        let (key, pairing_id) = (pairing.user.user_id.clone(), Some(id.to_owned()));
-        let enrolled = match pairing.pairing_state.as_str() {
+        Ok(subject(match pairing.pairing_state.as_str() {
             _ if !pairing.user.user_enabled => Err(ApiError::USER_DISABLED),
-            "enabled" => Ok(Enrolled { user: pairing.user, pairing: pairing_id.clone(), device: pairing.device_id }),
+            "enabled" => Ok(Enrolled { user: pairing.user, pairing: Some(id.to_owned()), device: pairing.device_id }),
             "deactivated" => Err(ApiError::DEACTIVATED),
             _ => Err(ApiError::NOT_AUTHORIZED),
-        };
-        Ok(Subject { key, pairing: pairing_id, enrolled })
+        }))
     }
 
     async fn subject_named(&self, requester: &str, name: &str, audit: &mut Audit) -> Result<Subject, ApiError> {
         audit.user = Some(name.to_owned());
-        let user = self.find_user(requester, name).await?;
-        let key = match &user {
-            Some(user) => user.user_id.clone(),
-            None => self.key_of_none("user", requester, name)?,
-        };
-        let rows = query(
-            "SELECT id, device_id, state FROM pairings WHERE user_id = $1 AND state IN ('enabled', 'deactivated')
-             ORDER BY CASE WHEN device_id IS NULL THEN 1 ELSE 0 END, created DESC, id",
-        );
-        let rows = rows.bind(&key).rows(&self.database).await?;
-        let (mut enabled, mut deactivated) = (None, false);
-        for row in &rows {
-            match row.get::<String>("state")?.as_str() {
-                "enabled" if enabled.is_none() => enabled = Some((row.get("id")?, row.get("device_id")?)),
-                "deactivated" => deactivated = true,
-                _ => {}
+        let key_of_none = self.key_of_none("user", requester, name)?;
+        let (requester, name) = (requester.to_owned(), name.to_owned());
+        let found = self.database.read(move |connection| {
+            Box::pin(async move {
+                let user = find_user(&mut *connection, &requester, &name).await?;
+                let key = user.as_ref().map_or(key_of_none, |user| user.user_id.clone());
+                let pairings = query(
+                    "SELECT id, device_id, state, sealed_secret FROM pairings
+                     WHERE user_id = $1 AND state IN ('enabled', 'deactivated')
+                     ORDER BY CASE WHEN device_id IS NULL THEN 1 ELSE 0 END, created DESC, id",
+                );
+                let pairings = pairings.bind(&key).rows(connection).await?;
+                Ok::<_, SqlError>((user, key, pairings))
+            })
+        });
+        let (user, key, pairings) = found.await?;
+        let (mut newest, mut secrets, mut deactivated) = (None, Vec::new(), false);
+        for row in &pairings {
+            if row.get::<String>("state")? == "deactivated" {
+                deactivated = true;
+                continue;
+            }
+            secrets.push(row.read()?);
+            if newest.is_none() {
+                newest = Some((row.get("id")?, row.get("device_id")?));
             }
         }
-        let enrolled = match (user, enabled) {
+        let enrolled = match (user, newest) {
             (None, _) => Err(ApiError::NO_USER),
             (Some(user), _) if !user.user_enabled => Err(ApiError::USER_DISABLED),
             (Some(user), Some((pairing, device))) => Ok(Enrolled { user, pairing: Some(pairing), device }),
@@ -97,7 +120,10 @@ impl Server {
             (Some(_), None) if deactivated => Err(ApiError::DEACTIVATED),
             (Some(_), None) => Err(ApiError::NO_USER.with_reason("not_enrolled")),
         };
-        Ok(Subject { key, pairing: None, enrolled })
+        if enrolled.is_err() {
+            secrets.clear();
+        }
+        Ok(Subject { key, pairing: None, secrets, enrolled })
     }
 
     /// The key of the failures of a user or a pairing that does not exist. It is no id of a row. A reader of the

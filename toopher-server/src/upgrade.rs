@@ -43,36 +43,35 @@ impl Server {
     async fn pairing_with_secret(&self, user: &str, secret: &Secret, audit: &mut Audit) -> Result<String, ApiError> {
         self.count_attempt(&Limit::on_pairings(user)).await?;
         let (new, now) = (new_id(), self.now_i64()?);
-        // Transactions of a user are serialized, so of concurrent calls, one creates the pairing.
-        let mut transaction = self.begin_for_user(user).await?;
-        let enabled: Vec<(String, Vec<u8>)> = query(
+        let enabled = query(
             "SELECT id, sealed_secret FROM pairings WHERE user_id = $1 AND state = 'enabled' ORDER BY created, id",
         )
-        .bind(user)
-        .all(&mut transaction)
-        .await?;
-        let totp = Totp::new(secret.clone());
-        for (id, sealed) in enabled {
-            if Totp::new(self.pairing_secret(&id, &sealed)?).has_same_codes(&totp) {
-                transaction.rollback().await?;
-                audit.pairing = Some(id.clone());
-                audit.settle(None);
-                return Ok(id);
-            }
-        }
-        query(
+        .bind(user);
+        let insert = query(
             "INSERT INTO pairings (id, user_id, state, sealed_secret, created, modified)
              VALUES ($1, $2, 'enabled', $3, $4, $4)",
         )
         .bind(&new)
         .bind(user)
         .bind(self.sealing_key().encrypt(&aad::pairing_secret(&new), secret.as_bytes())?)
-        .bind(now)
-        .execute(&mut transaction)
-        .await?;
-        transaction.commit().await?;
-        audit.pairing = Some(new.clone());
-        audit.settle(Outcome::Paired);
-        Ok(new)
+        .bind(now);
+        let (server, totp) = (self.clone(), Totp::new(secret.clone()));
+        // Transactions of a user are serialized, so of concurrent calls, one creates the pairing.
+        let existing = self.transaction_for_user(user, |connection| {
+            Box::pin(async move {
+                for (id, sealed) in enabled.all::<(String, Vec<u8>)>(&mut *connection).await? {
+                    if Totp::new(server.pairing_secret(&id, &sealed)?).has_same_codes(&totp) {
+                        return Ok(Some(id));
+                    }
+                }
+                insert.execute(connection).await?;
+                Ok::<_, ApiError>(None)
+            })
+        });
+        let existing = existing.await?;
+        audit.settle(if existing.is_none() { Some(Outcome::Paired) } else { None });
+        let id = existing.unwrap_or(new);
+        audit.pairing = Some(id.clone());
+        Ok(id)
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use toopher_sql::query;
+use toopher_sql::{Executor, SqlError, query};
 use tower_toopher::UserId;
 use tower_toopher::totp::RecoveryCode;
 
@@ -17,22 +17,26 @@ use crate::state::Server;
 
 const NAME: &[&str] = &["name", "user_name"];
 
+/// The user with this name, if there is one.
+pub(crate) async fn find_user<'a>(
+    on: impl Into<Executor<'a>>,
+    requester: &str,
+    name: &str,
+) -> Result<Option<User>, SqlError> {
+    let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.name = $2");
+    query(text).bind(requester).bind(name).one(on).await
+}
+
 impl Server {
     pub(crate) async fn user(&self, requester: &str, id: &str) -> Result<Option<User>, ApiError> {
         let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.id = $2");
         Ok(query(text).bind(requester).bind(id).one(&self.database).await?)
     }
 
-    /// The user with this name, if there is one.
-    pub(crate) async fn find_user(&self, requester: &str, name: &str) -> Result<Option<User>, ApiError> {
-        let text = format!("SELECT {USER_COLUMNS} FROM users u WHERE u.requester_id = $1 AND u.name = $2");
-        Ok(query(text).bind(requester).bind(name).one(&self.database).await?)
-    }
-
     /// The user with this name, who is created if there is none: sites name their users without registering them. Only
     /// a call that stores something about the user may create one. Others would store names that an attacker invents.
     pub(crate) async fn user_named(&self, requester: &str, name: &str) -> Result<User, ApiError> {
-        if let Some(user) = self.find_user(requester, name).await? {
+        if let Some(user) = find_user(&self.database, requester, name).await? {
             return Ok(user);
         }
         // On conflict, a concurrent call has created the same user.
@@ -63,7 +67,7 @@ impl Server {
                 Ok(0) => return Err(ApiError::NO_USER),
                 Ok(_) => {}
                 // Another user has this name.
-                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(ApiError::NO_USER),
+                Err(error) if error.is_unique_violation() => return Err(ApiError::NO_USER),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -74,17 +78,21 @@ impl Server {
     /// the failures: there is no factor left to guess, and the user must be able to log in with the next pairing.
     pub(crate) async fn reset(&self, user: &str, audit: &mut Audit) -> Result<(), ServerError> {
         let now = self.admin_now()?;
-        let mut transaction = self.begin_for_user(user).await?;
-        let devices = query(
+        let deactivate = query(
             "UPDATE pairings SET state = 'deactivated', modified = $1, claim_digest = NULL, sealed_claim = NULL
              WHERE user_id = $2 AND state <> 'deactivated' RETURNING device_id",
         )
         .bind(now)
-        .bind(user)
-        .rows(&mut transaction)
-        .await?;
-        query("DELETE FROM recovery_codes WHERE user_id = $1").bind(user).execute(&mut transaction).await?;
-        transaction.commit().await?;
+        .bind(user);
+        let delete_codes = query("DELETE FROM recovery_codes WHERE user_id = $1").bind(user);
+        let devices = self.transaction_for_user(user, |connection| {
+            Box::pin(async {
+                let devices = deactivate.rows(&mut *connection).await?;
+                delete_codes.execute(connection).await?;
+                Ok::<_, SqlError>(devices)
+            })
+        });
+        let devices = devices.await?;
         // After the commit: before it, the user would get more attempts at the old factors. If it fails, no factor is
         // left, and the reset can be repeated.
         let unlocked = self.verifier.unlock(&UserId::new(user)?).await;
@@ -203,16 +211,12 @@ impl Server {
         audit.user = Some(name.to_owned());
         let codes = RecoveryCode::generate()?;
         let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
-        let mut transaction = self.begin_for_user(&id).await?;
-        query("DELETE FROM recovery_codes WHERE user_id = $1").bind(&id).execute(&mut transaction).await?;
-        for code in &codes {
-            query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)")
-                .bind(&id)
-                .bind(&code.digest(&user).as_bytes()[..])
-                .execute(&mut transaction)
-                .await?;
-        }
-        transaction.commit().await?;
+        let mut statements = vec![query("DELETE FROM recovery_codes WHERE user_id = $1").bind(&id)];
+        statements.extend(codes.iter().map(|code| {
+            let insert = query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)");
+            insert.bind(&id).bind(&code.digest(&user).as_bytes()[..])
+        }));
+        self.execute_for_user(&id, statements).await?;
         audit.settle(Outcome::NewRecoveryCodes);
         let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
         Ok(Json(json!({ "otp_list": codes })))

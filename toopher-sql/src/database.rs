@@ -1,13 +1,12 @@
 #[cfg(feature = "sqlite")]
 use std::path::Path;
 
-use sqlx::Error;
-
+use crate::connection::{Connection, Operation};
+use crate::error::SqlError;
 #[cfg(feature = "postgres")]
-use crate::postgres::{PgDatabase, Server};
+use crate::postgres::{Listener, PgDatabase, Server};
 #[cfg(feature = "sqlite")]
 use crate::sqlite::File;
-use crate::transaction::{Transaction, TransactionKind};
 
 /// An open database with all tables. Clones share its connections.
 #[derive(Clone, Debug)]
@@ -32,7 +31,7 @@ impl Database {
     ///
     /// When the file cannot be opened, or has tables of a newer version.
     #[cfg(feature = "sqlite")]
-    pub async fn open(path: &Path) -> Result<Self, Error> {
+    pub async fn open(path: &Path) -> Result<Self, SqlError> {
         File::open(path).await.map(DatabaseKind::Sqlite).map(Self)
     }
 
@@ -42,7 +41,7 @@ impl Database {
     ///
     /// When SQLite fails.
     #[cfg(feature = "sqlite")]
-    pub async fn in_memory() -> Result<Self, Error> {
+    pub async fn in_memory() -> Result<Self, SqlError> {
         File::in_memory().await.map(DatabaseKind::Sqlite).map(Self)
     }
 
@@ -52,58 +51,98 @@ impl Database {
     ///
     /// When the database cannot be reached, is a standby, or has tables of a newer version.
     #[cfg(feature = "postgres")]
-    pub async fn connect(database: &PgDatabase) -> Result<Self, Error> {
-        Server::connect(database).await.map(DatabaseKind::Postgres).map(Self)
+    pub async fn connect(database: &PgDatabase) -> Result<Self, SqlError> {
+        Ok(Self(DatabaseKind::Postgres(Server::connect(database).await?)))
     }
 
-    /// Begins a transaction. Transactions with the same key are serialized: what one reads, no other one changes before
-    /// it ends. In SQLite all transactions are, whatever their keys.
+    /// Runs `operation` in a transaction, which is committed if it returns `Ok`, and rolled back otherwise. Returns its
+    /// result after the commit is on the disk.
     ///
-    /// A task must not begin a second transaction while it has one, since it could wait for itself.
+    /// Transactions with the same key are serialized: what one reads, no other one changes before it ends. In SQLite
+    /// all transactions are, whatever their keys.
+    ///
+    /// `operation` must await nothing but statements on its connection, and begin no other transaction. SQLite runs it
+    /// on the thread that writes, where any other wait is an error.
     ///
     /// # Errors
     ///
-    /// When no connection or no lock is available in time, or the database fails.
+    /// Those of `operation`; when no connection or no lock is available in time; and when the database fails. If the
+    /// commit fails, it is unknown whether the transaction is in the database.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite needs no key"))]
-    pub async fn begin(&self, key: &str) -> Result<Transaction, Error> {
-        let kind = match &self.0 {
+    pub async fn transaction<T, E>(
+        &self,
+        key: String,
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
+        match &self.0 {
             #[cfg(feature = "sqlite")]
-            DatabaseKind::Sqlite(file) => TransactionKind::Sqlite(file.begin().await?),
+            DatabaseKind::Sqlite(file) => file.write(|connection| run_now(operation(connection))).await,
             #[cfg(feature = "postgres")]
-            DatabaseKind::Postgres(server) => TransactionKind::Postgres(server.begin(key).await?),
-        };
-        Ok(Transaction(kind))
+            DatabaseKind::Postgres(server) => server.transaction(key, operation).await,
+        }
     }
 
-    /// Begins a transaction for maintenance, whose statements may take a minute. Returns `None` if another server has a
-    /// transaction with this key, and so does the work.
+    /// Runs `operation`, whose statements only read, on one connection, without a transaction: each statement sees what
+    /// was committed before it.
     ///
     /// # Errors
     ///
-    /// When no connection is available in time, or the database fails.
-    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite needs no key"))]
-    pub async fn try_begin_maintenance(&self, key: &str) -> Result<Option<Transaction>, Error> {
-        let kind = match &self.0 {
+    /// As [`transaction`](Self::transaction).
+    pub async fn read<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
+        match &self.0 {
             #[cfg(feature = "sqlite")]
-            DatabaseKind::Sqlite(file) => Some(TransactionKind::Sqlite(file.begin().await?)),
+            DatabaseKind::Sqlite(file) => file.read(|connection| run_now(operation(connection))).await,
             #[cfg(feature = "postgres")]
-            DatabaseKind::Postgres(server) => server.try_begin_maintenance(key).await?.map(TransactionKind::Postgres),
-        };
-        Ok(kind.map(Transaction))
+            DatabaseKind::Postgres(server) => server.read(operation).await,
+        }
     }
 
-    /// Connects to PostgreSQL for notifications (`LISTEN`), with a connection that is not in the pool. Returns `None`
-    /// for SQLite, which has none.
+    /// Runs `operation` in a transaction for maintenance, whose statements may take a minute. Returns `None` if another
+    /// server has a transaction with this key, and so does the work.
+    ///
+    /// # Errors
+    ///
+    /// As [`transaction`](Self::transaction).
+    pub async fn maintenance<T, E>(
+        &self,
+        key: String,
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E> + Send + 'static,
+    ) -> Result<Option<T>, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
+        match &self.0 {
+            #[cfg(feature = "sqlite")]
+            DatabaseKind::Sqlite(_) => self.transaction(key, operation).await.map(Some),
+            #[cfg(feature = "postgres")]
+            DatabaseKind::Postgres(server) => server.maintenance(key, operation).await,
+        }
+    }
+
+    /// Connects to PostgreSQL for the notifications of a channel (`LISTEN`), with a connection that is not in the pool.
+    /// Returns `None` for SQLite, which has none.
     ///
     /// # Errors
     ///
     /// When the database cannot be reached.
     #[cfg(feature = "postgres")]
-    pub async fn listener(&self) -> Result<Option<sqlx::postgres::PgListener>, Error> {
+    pub async fn listen(&self, channel: &str) -> Result<Option<Listener>, SqlError> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
             DatabaseKind::Sqlite(_) => Ok(None),
-            DatabaseKind::Postgres(server) => server.listener().await.map(Some),
+            DatabaseKind::Postgres(server) => server.listen(channel).await.map(Some),
         }
     }
 
@@ -121,11 +160,16 @@ impl Database {
     /// The name of the product: `SQLite` or `PostgreSQL`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match &self.0 {
-            #[cfg(feature = "sqlite")]
-            DatabaseKind::Sqlite(_) => "SQLite",
-            #[cfg(feature = "postgres")]
-            DatabaseKind::Postgres(_) => "PostgreSQL",
-        }
+        if self.is_shared() { crate::error::POSTGRES } else { crate::error::SQLITE }
+    }
+}
+
+/// Runs an operation to its end at once: statements of SQLite do not wait.
+#[cfg(feature = "sqlite")]
+fn run_now<T, E: From<SqlError>>(mut operation: Operation<'_, T, E>) -> Result<T, E> {
+    use std::task::{Context, Poll, Waker};
+    match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(SqlError::sqlite("an operation has waited for something else").into()),
     }
 }

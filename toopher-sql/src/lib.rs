@@ -7,18 +7,19 @@
 //! ```
 //! # #[cfg(feature = "sqlite")]
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), toopher_sql::Error> {
+//! # async fn main() -> Result<(), toopher_sql::SqlError> {
 //! use toopher_sql::{Database, OpaqueText, query};
 //!
 //! let database = Database::in_memory().await?;
-//! let mut transaction = database.begin("steps of alice").await?;
-//! query("INSERT INTO used_steps (user_name, device, step, keep_until) VALUES ($1, $2, $3, 0)")
-//!     .bind(OpaqueText("alice"))
-//!     .bind(OpaqueText("a phone"))
-//!     .bind(3)
-//!     .execute(&mut transaction)
-//!     .await?;
-//! transaction.commit().await?;
+//! let rows = database.transaction("steps of alice".into(), |connection| Box::pin(async {
+//!     query("INSERT INTO used_steps (user_name, device, step, keep_until) VALUES ($1, $2, $3, 0)")
+//!         .bind(OpaqueText("alice"))
+//!         .bind(OpaqueText("a phone"))
+//!         .bind(3)
+//!         .execute(connection)
+//!         .await
+//! }));
+//! assert_eq!(rows.await?, 1);
 //! let step: Option<i64> = query("SELECT step FROM used_steps").scalar(&database).await?;
 //! assert_eq!(step, Some(3));
 //! # Ok(())
@@ -34,25 +35,24 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod connection;
 mod database;
 mod error;
-mod migrations;
+#[cfg(feature = "postgres")]
+mod lock;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod query;
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod transaction;
 mod value;
 
-pub use sqlx::Error;
-
+pub use self::connection::{Connection, Operation};
 pub use self::database::Database;
 pub use self::error::SqlError;
 #[cfg(feature = "postgres")]
-pub use self::postgres::PgDatabase;
+pub use self::postgres::{Listener, PgDatabase};
 pub use self::query::{Executor, Query, query};
 pub use self::row::{Column, Record, Row};
-pub use self::transaction::Transaction;
 pub use self::value::{OpaqueText, Value};

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use sqlx::Error;
 #[cfg(feature = "postgres")]
 use sqlx::postgres::{PgArguments, Postgres};
-#[cfg(feature = "sqlite")]
-use sqlx::sqlite::{Sqlite, SqliteArguments};
 
+use crate::connection::{Connection, ConnectionKind};
 use crate::database::{Database, DatabaseKind};
+use crate::error::SqlError;
 use crate::row::{Column, Record, Row};
-use crate::transaction::{Transaction, TransactionKind};
+#[cfg(feature = "sqlite")]
+use crate::sqlite;
+use crate::value::Value;
 #[cfg(feature = "postgres")]
-use crate::value::opaque_bytes;
-use crate::value::{Value, ValueKind};
+use crate::value::{ValueKind, opaque_bytes};
 
 /// A statement and its parameters.
 #[derive(Debug)]
@@ -23,14 +23,14 @@ pub struct Query {
     values: Vec<Value>,
 }
 
-/// Where a statement runs: on a connection of the pool, or in a transaction.
+/// Where a statement runs: on any connection of a database, or on that of an operation.
 #[derive(Debug)]
 pub struct Executor<'a>(ExecutorKind<'a>);
 
 #[derive(Debug)]
 enum ExecutorKind<'a> {
-    Pool(&'a DatabaseKind),
-    Transaction(&'a mut TransactionKind),
+    Database(&'a DatabaseKind),
+    Connection(&'a mut ConnectionKind),
 }
 
 /// Creates a statement with the parameters `$1`, `$2` and so on.
@@ -50,24 +50,22 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn execute<'a>(self, on: impl Into<Executor<'a>>) -> Result<u64, Error> {
+    pub async fn execute<'a>(self, on: impl Into<Executor<'a>>) -> Result<u64, SqlError> {
         match on.into().0 {
             #[cfg(feature = "sqlite")]
-            ExecutorKind::Pool(DatabaseKind::Sqlite(file)) => {
-                Ok(self.sqlite().execute(file.pool()?).await?.rows_affected())
+            ExecutorKind::Database(DatabaseKind::Sqlite(file)) => {
+                file.write(move |connection| sqlite::execute(connection.sqlite()?, &self.text, &self.values)).await
             }
             #[cfg(feature = "sqlite")]
-            ExecutorKind::Transaction(TransactionKind::Sqlite(transaction)) => {
-                Ok(self.sqlite().execute(transaction.connection()).await?.rows_affected())
+            ExecutorKind::Connection(ConnectionKind::Sqlite(connection)) => {
+                sqlite::execute(connection, &self.text, &self.values)
             }
             #[cfg(feature = "postgres")]
-            ExecutorKind::Pool(DatabaseKind::Postgres(server)) => {
+            ExecutorKind::Database(DatabaseKind::Postgres(server)) => {
                 server.acquire().await?.execute(self.postgres()).await
             }
             #[cfg(feature = "postgres")]
-            ExecutorKind::Transaction(TransactionKind::Postgres(transaction)) => {
-                transaction.execute(self.postgres()).await
-            }
+            ExecutorKind::Connection(ConnectionKind::Postgres(session)) => session.execute(self.postgres()).await,
         }
     }
 
@@ -76,23 +74,27 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn rows<'a>(self, on: impl Into<Executor<'a>>) -> Result<Vec<Row>, Error> {
+    pub async fn rows<'a>(self, on: impl Into<Executor<'a>>) -> Result<Vec<Row>, SqlError> {
         match on.into().0 {
             #[cfg(feature = "sqlite")]
-            ExecutorKind::Pool(DatabaseKind::Sqlite(file)) => {
-                self.sqlite().fetch_all(file.pool()?).await.map(Row::sqlite)
+            ExecutorKind::Database(DatabaseKind::Sqlite(file)) => {
+                let is_read = self.text.starts_with("SELECT");
+                let rows = move |connection: &mut Connection| {
+                    sqlite::rows(connection.sqlite()?, &self.text, &self.values).map(Row::sqlite)
+                };
+                if is_read { file.read(rows).await } else { file.write(rows).await }
             }
             #[cfg(feature = "sqlite")]
-            ExecutorKind::Transaction(TransactionKind::Sqlite(transaction)) => {
-                self.sqlite().fetch_all(transaction.connection()).await.map(Row::sqlite)
+            ExecutorKind::Connection(ConnectionKind::Sqlite(connection)) => {
+                sqlite::rows(connection, &self.text, &self.values).map(Row::sqlite)
             }
             #[cfg(feature = "postgres")]
-            ExecutorKind::Pool(DatabaseKind::Postgres(server)) => {
+            ExecutorKind::Database(DatabaseKind::Postgres(server)) => {
                 server.acquire().await?.rows(self.postgres()).await.map(Row::postgres)
             }
             #[cfg(feature = "postgres")]
-            ExecutorKind::Transaction(TransactionKind::Postgres(transaction)) => {
-                transaction.rows(self.postgres()).await.map(Row::postgres)
+            ExecutorKind::Connection(ConnectionKind::Postgres(session)) => {
+                session.rows(self.postgres()).await.map(Row::postgres)
             }
         }
     }
@@ -102,7 +104,7 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn row<'a>(self, on: impl Into<Executor<'a>>) -> Result<Option<Row>, Error> {
+    pub async fn row<'a>(self, on: impl Into<Executor<'a>>) -> Result<Option<Row>, SqlError> {
         Ok(self.rows(on).await?.into_iter().next())
     }
 
@@ -111,7 +113,7 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails, or the column has another type.
-    pub async fn scalar<'a, T: Column>(self, on: impl Into<Executor<'a>>) -> Result<Option<T>, Error> {
+    pub async fn scalar<'a, T: Column>(self, on: impl Into<Executor<'a>>) -> Result<Option<T>, SqlError> {
         self.row(on).await?.map(|row| row.at(0)).transpose()
     }
 
@@ -120,7 +122,7 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails, or a column is missing or has another type.
-    pub async fn one<'a, T: Record>(self, on: impl Into<Executor<'a>>) -> Result<Option<T>, Error> {
+    pub async fn one<'a, T: Record>(self, on: impl Into<Executor<'a>>) -> Result<Option<T>, SqlError> {
         self.row(on).await?.map(|row| row.read()).transpose()
     }
 
@@ -129,45 +131,32 @@ impl Query {
     /// # Errors
     ///
     /// When the database fails, or a column is missing or has another type.
-    pub async fn all<'a, T: Record>(self, on: impl Into<Executor<'a>>) -> Result<Vec<T>, Error> {
+    pub async fn all<'a, T: Record>(self, on: impl Into<Executor<'a>>) -> Result<Vec<T>, SqlError> {
         self.rows(on).await?.iter().map(Row::read).collect()
     }
 }
 
-/// The statement of sqlx. `$opaque` converts opaque text.
-macro_rules! statement {
-    ($query:expr, $opaque:expr) => {{
-        let start = sqlx::query(&$query.text);
-        $query.values.iter().fold(start, |query, value| match &value.0 {
+#[cfg(feature = "postgres")]
+impl Query {
+    fn postgres(&self) -> sqlx::query::Query<'_, Postgres, PgArguments> {
+        self.values.iter().fold(sqlx::query(&self.text), |query, value| match &value.0 {
             ValueKind::Integer(value) => query.bind(*value),
             ValueKind::Bool(value) => query.bind(*value),
             ValueKind::Text(value) => query.bind(value.as_deref()),
             ValueKind::Bytes(value) => query.bind(value.as_deref()),
-            ValueKind::OpaqueText(value) => query.bind(value.as_deref().map($opaque)),
+            ValueKind::OpaqueText(value) => query.bind(value.as_deref().map(opaque_bytes)),
         })
-    }};
-}
-
-impl Query {
-    #[cfg(feature = "sqlite")]
-    fn sqlite(&self) -> sqlx::query::Query<'_, Sqlite, SqliteArguments<'_>> {
-        statement!(self, |text| text)
-    }
-
-    #[cfg(feature = "postgres")]
-    fn postgres(&self) -> sqlx::query::Query<'_, Postgres, PgArguments> {
-        statement!(self, opaque_bytes)
     }
 }
 
 impl<'a> From<&'a Database> for Executor<'a> {
     fn from(database: &'a Database) -> Self {
-        Self(ExecutorKind::Pool(&database.0))
+        Self(ExecutorKind::Database(&database.0))
     }
 }
 
-impl<'a> From<&'a mut Transaction> for Executor<'a> {
-    fn from(transaction: &'a mut Transaction) -> Self {
-        Self(ExecutorKind::Transaction(&mut transaction.0))
+impl<'a> From<&'a mut Connection> for Executor<'a> {
+    fn from(connection: &'a mut Connection) -> Self {
+        Self(ExecutorKind::Connection(&mut connection.0))
     }
 }

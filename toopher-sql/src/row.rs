@@ -3,10 +3,13 @@
 use std::fmt;
 
 #[cfg(feature = "postgres")]
+use sqlx::Row as _;
+#[cfg(feature = "postgres")]
 use sqlx::postgres::{PgRow, Postgres};
+
+use crate::error::{Kind, SqlError};
 #[cfg(feature = "sqlite")]
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Error, Row as _};
+use crate::sqlite::SqliteRow;
 
 /// A row that a statement returned.
 pub struct Row(pub(crate) RowKind);
@@ -34,12 +37,12 @@ impl Row {
     /// # Errors
     ///
     /// When there is no such column, or its type is not `T`.
-    pub fn get<T: Column>(&self, column: &str) -> Result<T, Error> {
+    pub fn get<T: Column>(&self, column: &str) -> Result<T, SqlError> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
-            RowKind::Sqlite(row) => row.try_get(column),
+            RowKind::Sqlite(row) => row.get(column),
             #[cfg(feature = "postgres")]
-            RowKind::Postgres(row) => row.try_get(column),
+            RowKind::Postgres(row) => Ok(row.try_get(column)?),
         }
     }
 
@@ -48,16 +51,28 @@ impl Row {
     /// # Errors
     ///
     /// When there is no such column, or it is not UTF-8, as the stored form of longer text.
-    pub fn opaque_text(&self, column: &str) -> Result<Option<String>, Error> {
+    pub fn opaque_text(&self, column: &str) -> Result<Option<String>, SqlError> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
-            RowKind::Sqlite(row) => row.try_get(column),
+            RowKind::Sqlite(row) => row.get(column),
             #[cfg(feature = "postgres")]
             RowKind::Postgres(row) => {
                 let bytes: Option<Vec<u8>> = row.try_get(column)?;
-                bytes.map(String::from_utf8).transpose().map_err(|error| Error::Decode(error.into()))
+                bytes.map(String::from_utf8).transpose().map_err(SqlError::postgres)
             }
         }
+    }
+
+    /// The error for a row with values that no operation has written.
+    #[must_use]
+    pub fn invalid(&self, description: &'static str) -> SqlError {
+        let database = match &self.0 {
+            #[cfg(feature = "sqlite")]
+            RowKind::Sqlite(_) => crate::error::SQLITE,
+            #[cfg(feature = "postgres")]
+            RowKind::Postgres(_) => crate::error::POSTGRES,
+        };
+        SqlError::new(database, Kind::Other, description)
     }
 
     /// Reads a struct, or a tuple of at most two columns.
@@ -65,17 +80,17 @@ impl Row {
     /// # Errors
     ///
     /// When a column is missing or has another type.
-    pub fn read<T: Record>(&self) -> Result<T, Error> {
+    pub fn read<T: Record>(&self) -> Result<T, SqlError> {
         T::from_row(self)
     }
 
     /// Returns the value of the column with this index.
-    pub(crate) fn at<T: Column>(&self, index: usize) -> Result<T, Error> {
+    pub(crate) fn at<T: Column>(&self, index: usize) -> Result<T, SqlError> {
         match &self.0 {
             #[cfg(feature = "sqlite")]
-            RowKind::Sqlite(row) => row.try_get(index),
+            RowKind::Sqlite(row) => row.at(index),
             #[cfg(feature = "postgres")]
-            RowKind::Postgres(row) => row.try_get(index),
+            RowKind::Postgres(row) => Ok(row.try_get(index)?),
         }
     }
 }
@@ -99,19 +114,19 @@ pub trait Record: Sized {
     /// # Errors
     ///
     /// When a column is missing or has another type.
-    fn from_row(row: &Row) -> Result<Self, Error>;
+    fn from_row(row: &Row) -> Result<Self, SqlError>;
 }
 
 /// The first column.
 impl<A: Column> Record for (A,) {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok((row.at(0)?,))
     }
 }
 
 /// The first two columns.
 impl<A: Column, B: Column> Record for (A, B) {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok((row.at(0)?, row.at(1)?))
     }
 }
@@ -130,5 +145,5 @@ macro_rules! bound_with {
     )?};
 }
 
-bound_with!("sqlite" SqliteColumn: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>);
+bound_with!("sqlite" SqliteColumn: rusqlite::types::FromSql);
 bound_with!("postgres" PgColumn: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>);

@@ -21,6 +21,16 @@ pub(crate) enum ValueKind {
 #[allow(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct OpaqueText<'a>(pub &'a str);
 
+#[cfg(feature = "postgres")]
+impl Value {
+    /// The number of the lock that [`Database::transaction`](crate::Database::transaction) acquires for a key in
+    /// PostgreSQL, for functions that acquire it.
+    #[must_use]
+    pub fn lock(key: &str) -> Self {
+        crate::lock::lock_number(key).into()
+    }
+}
+
 impl fmt::Debug for Value {
     /// Omits the value, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
 //! Pending approvals.
 
-use toopher_sql::{Error, OpaqueText, Row, SqlError, Transaction, query};
+use toopher_sql::{Connection, OpaqueText, Row, SqlError, query};
 
 use super::encoding::{count, from_millis, millis};
 use super::failures::read_failures;
@@ -27,33 +27,36 @@ enum Write {
 impl<D> SqlStore<D> {
     /// Reads the approvals of `user`, changes them, and writes them, in one transaction. `change` also receives whether
     /// a delay or a lock-out applies.
-    async fn change_approvals<T>(
+    async fn change_approvals<T: Send + 'static>(
         &self,
         user: &UserId,
         throttle: Option<(&Throttle, UnixTime)>,
-        change: impl FnOnce(&mut ApprovalRecord, Admission) -> (T, Write),
-    ) -> Result<T, Error> {
-        let mut transaction = self.begin(user).await?;
-        let admission = match throttle {
-            None => Admission::Admitted,
-            Some((throttle, now)) => read_failures(&mut transaction, user).await?.check_other_factor(throttle, now),
-        };
-        let row = query(SELECT).bind(OpaqueText(user.as_str())).row(&mut transaction).await?;
-        let mut record = read_record(row.as_ref())?;
-        let (outcome, write) = change(&mut record, admission);
-        match write {
-            Write::Nothing => {
-                transaction.rollback().await?;
-                return Ok(outcome);
-            }
-            Write::Record if record != ApprovalRecord::default() => {
-                write_record(&mut transaction, user, &record).await?;
-            }
-            Write::Record => delete(&mut transaction, user, Records::Approvals).await?,
-            Write::Success => succeed(&mut transaction, user, Success::Uncounted).await?,
-        }
-        transaction.commit().await?;
-        Ok(outcome)
+        change: impl FnOnce(&mut ApprovalRecord, Admission) -> (T, Write) + Send + 'static,
+    ) -> Result<T, SqlError> {
+        let (name, throttle) = (user.clone(), throttle.map(|(throttle, now)| (*throttle, now)));
+        let changed = self.transaction(user, move |connection| {
+            Box::pin(async move {
+                let admission = match &throttle {
+                    None => Admission::Admitted,
+                    Some((throttle, now)) => {
+                        read_failures(&mut *connection, &name).await?.check_other_factor(throttle, *now)
+                    }
+                };
+                let row = query(SELECT).bind(OpaqueText(name.as_str())).row(&mut *connection).await?;
+                let mut record = read_record(row.as_ref())?;
+                let (outcome, write) = change(&mut record, admission);
+                match write {
+                    Write::Nothing => {}
+                    Write::Record if record != ApprovalRecord::default() => {
+                        write_record(connection, &name, &record).await?;
+                    }
+                    Write::Record => delete(connection, &name, Records::Approvals).await?,
+                    Write::Success => succeed(connection, &name, Success::Uncounted).await?,
+                }
+                Ok(outcome)
+            })
+        });
+        changed.await
     }
 
     /// Takes no lock, because it changes nothing and clients call it often.
@@ -63,7 +66,7 @@ impl<D> SqlStore<D> {
         approval: &ApprovalRef,
         throttle: &Throttle,
         now: UnixTime,
-    ) -> Result<FindOutcome, Error> {
+    ) -> Result<FindOutcome, SqlError> {
         let row = query(SELECT).bind(OpaqueText(user.as_str())).row(&self.database).await?;
         if !read_record(row.as_ref())?.is_pending(approval, now) {
             return Ok(FindOutcome::Unknown);
@@ -72,7 +75,7 @@ impl<D> SqlStore<D> {
     }
 }
 
-async fn write_record(transaction: &mut Transaction, user: &UserId, record: &ApprovalRecord) -> Result<(), Error> {
+async fn write_record(connection: &mut Connection, user: &UserId, record: &ApprovalRecord) -> Result<(), SqlError> {
     let open = record.open.as_ref();
     let written = query(
         "INSERT INTO approvals (user_name, count, uncertain, last, approval_key, binding, approval_id, expires)
@@ -89,12 +92,12 @@ async fn write_record(transaction: &mut Transaction, user: &UserId, record: &App
     .bind(open.map(|open| open.binding_hash.to_vec()))
     .bind(open.and_then(|open| open.id.as_ref()).map(|id| OpaqueText(id.as_str())))
     .bind(open.map(|open| millis(open.until)));
-    written.execute(transaction).await.map(drop)
+    written.execute(connection).await.map(drop)
 }
 
-fn read_record(row: Option<&Row>) -> Result<ApprovalRecord, Error> {
+fn read_record(row: Option<&Row>) -> Result<ApprovalRecord, SqlError> {
     let Some(row) = row else { return Ok(ApprovalRecord::default()) };
-    let invalid = || Error::Decode("an approval in the database is invalid".into());
+    let invalid = || row.invalid("an approval in the database is invalid");
     let key: Option<Vec<u8>> = row.get("approval_key")?;
     let open = match key {
         None => None,
@@ -120,12 +123,13 @@ impl<D: 'static> ApprovalStore for SqlStore<D> {
         throttle: &Throttle,
         now: UnixTime,
     ) -> Result<BeginOutcome, SqlError> {
-        let begin = |record: &mut ApprovalRecord, admission| match admission {
-            Admission::Admitted => (record.begin(approval, now), Write::Record),
+        let approval = approval.clone();
+        let begin = move |record: &mut ApprovalRecord, admission| match admission {
+            Admission::Admitted => (record.begin(&approval, now), Write::Record),
             Admission::Throttled { retry_after } => (BeginOutcome::Throttled { retry_after }, Write::Nothing),
             Admission::LockedOut => (BeginOutcome::LockedOut, Write::Nothing),
         };
-        self.change_approvals(user, Some((throttle, now)), begin).await.map_err(|error| self.error(error))
+        self.change_approvals(user, Some((throttle, now)), begin).await
     }
 
     async fn set_approval_id(
@@ -135,8 +139,9 @@ impl<D: 'static> ApprovalStore for SqlStore<D> {
         id: &ApprovalId,
         until: UnixTime,
     ) -> Result<bool, SqlError> {
-        let set_id = |record: &mut ApprovalRecord, _| (record.set_id(key, id, until), Write::Record);
-        self.change_approvals(user, None, set_id).await.map_err(|error| self.error(error))
+        let id = id.clone();
+        let set_id = move |record: &mut ApprovalRecord, _| (record.set_id(key, &id, until), Write::Record);
+        self.change_approvals(user, None, set_id).await
     }
 
     async fn find_approval(
@@ -146,7 +151,7 @@ impl<D: 'static> ApprovalStore for SqlStore<D> {
         throttle: &Throttle,
         now: UnixTime,
     ) -> Result<FindOutcome, SqlError> {
-        self.read_outcome(user, approval, throttle, now).await.map_err(|error| self.error(error))
+        self.read_outcome(user, approval, throttle, now).await
     }
 
     async fn redeem_approval(
@@ -156,21 +161,22 @@ impl<D: 'static> ApprovalStore for SqlStore<D> {
         throttle: &Throttle,
         now: UnixTime,
     ) -> Result<FindOutcome, SqlError> {
-        let redeem = |record: &mut ApprovalRecord, admission: Admission| {
-            if !record.is_pending(approval, now) {
+        let approval = approval.clone();
+        let redeem = move |record: &mut ApprovalRecord, admission: Admission| {
+            if !record.is_pending(&approval, now) {
                 return (FindOutcome::Unknown, Write::Nothing);
             }
             let write = if admission == Admission::Admitted { Write::Success } else { Write::Nothing };
             (admission.into(), write)
         };
-        self.change_approvals(user, Some((throttle, now)), redeem).await.map_err(|error| self.error(error))
+        self.change_approvals(user, Some((throttle, now)), redeem).await
     }
 
     async fn end_approval(&self, user: &UserId, key: ApprovalKey, reason: EndReason) -> Result<(), SqlError> {
-        let end = |record: &mut ApprovalRecord, _| {
+        let end = move |record: &mut ApprovalRecord, _| {
             record.end(key, reason);
             ((), Write::Record)
         };
-        self.change_approvals(user, None, end).await.map_err(|error| self.error(error))
+        self.change_approvals(user, None, end).await
     }
 }

@@ -1,6 +1,6 @@
 //! Values of records as values of columns.
 
-use toopher_sql::{Error, Row};
+use toopher_sql::{Row, SqlError};
 
 use crate::time::UnixTime;
 
@@ -23,8 +23,8 @@ pub(super) fn order_preserving(step: u64) -> i64 {
     (step ^ (1 << 63)).cast_signed()
 }
 
-pub(super) fn count(row: &Row, column: &str) -> Result<u32, Error> {
-    row.get::<i64>(column)?.try_into().map_err(|error| Error::Decode(Box::new(error)))
+pub(super) fn count(row: &Row, column: &str) -> Result<u32, SqlError> {
+    row.get::<i64>(column)?.try_into().map_err(|_| row.invalid("a count in the database is invalid"))
 }
 
 #[cfg(test)]

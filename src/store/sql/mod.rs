@@ -12,7 +12,7 @@ use std::path::Path;
 #[cfg(feature = "postgres")]
 pub use toopher_sql::PgDatabase;
 pub use toopher_sql::SqlError;
-use toopher_sql::{Database, Error, OpaqueText, Transaction, query};
+use toopher_sql::{Connection, Database, OpaqueText, Operation, query};
 
 use self::encoding::millis_floor;
 use super::approval_limit::ApprovalLimit;
@@ -24,7 +24,8 @@ use crate::verify::UserId;
 /// Stores failures, used time steps and approvals in a database: `SqliteStore` or `PgStore`.
 ///
 /// Each operation is one transaction, and its commit is on the disk before the operation returns. Operations of one
-/// user wait for each other. Operations of different users do not, except in SQLite.
+/// user wait for each other. Operations of different users do not, except in SQLite, where all that wait share one
+/// commit.
 pub struct SqlStore<D> {
     database: Database,
     kind: PhantomData<fn() -> D>,
@@ -33,8 +34,12 @@ pub struct SqlStore<D> {
 /// Stores failures, used time steps and approvals in SQLite. The records survive restarts, and all processes that open
 /// the same file share them.
 ///
-/// An operation waits at most 10 seconds for a connection and 5 seconds for the lock of another process, and then
-/// fails.
+/// One thread writes, and two threads read. At most 1,024 operations wait for it, each at most 10 seconds, of which it
+/// waits 5 seconds for the lock of another process; then an operation fails. If the commit fails, so do all operations
+/// that share it, and it is unknown whether they were done.
+///
+/// With the feature `metrics`, the gauge `toopher_sqlite_queue_length` is the number of operations that wait to write,
+/// and the histogram `toopher_sqlite_commit_seconds` the time of each commit.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -104,7 +109,7 @@ impl SqlStore<Sqlite> {
     ///
     /// When the database cannot be opened, or was created by a newer version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqlError> {
-        Database::open(path.as_ref()).await.map(Self::from_database).map_err(|error| SqlError::new("SQLite", error))
+        Database::open(path.as_ref()).await.map(Self::from_database)
     }
 
     /// Opens a database in memory. It ends with the process.
@@ -113,7 +118,7 @@ impl SqlStore<Sqlite> {
     ///
     /// When SQLite fails.
     pub async fn in_memory() -> Result<Self, SqlError> {
-        Database::in_memory().await.map(Self::from_database).map_err(|error| SqlError::new("SQLite", error))
+        Database::in_memory().await.map(Self::from_database)
     }
 }
 
@@ -125,7 +130,7 @@ impl SqlStore<Postgres> {
     ///
     /// When the server cannot be reached, is a standby, or has tables of a newer version.
     pub async fn open(database: &PgDatabase) -> Result<Self, SqlError> {
-        Database::connect(database).await.map(Self::from_database).map_err(|error| SqlError::new("PostgreSQL", error))
+        Database::connect(database).await.map(Self::from_database)
     }
 }
 
@@ -147,47 +152,49 @@ impl<D> SqlStore<D> {
     /// When the database fails.
     pub async fn delete_expired(&self, now: UnixTime) -> Result<u64, SqlError> {
         // Each statement is atomic, and does not match a row that an operation has just written.
-        let deleted = async {
-            let steps = query("DELETE FROM used_steps WHERE keep_until < $1").bind(millis_floor(now));
-            let steps = steps.execute(&self.database).await?;
-            // The conditions of `Failures::is_expired` and `ApprovalRecord::is_expired`.
-            let before = |ttl| millis_floor(now.saturating_sub(ttl));
-            let failures = query(
-                "DELETE FROM failures WHERE last < $1 AND NOT locked_out
-                 AND (last < $2 OR (count < $3 AND until = 0))",
-            )
-            .bind(before(Throttle::SMALL_COUNT_TTL))
-            .bind(before(Throttle::COUNT_TTL))
-            .bind(i64::from(Throttle::SMALL_COUNT));
-            let failures = failures.execute(&self.database).await?;
-            let approvals = query("DELETE FROM approvals WHERE last < $1 AND (expires IS NULL OR expires <= $2)")
-                .bind(before(ApprovalLimit::MAX_RESET_AFTER))
-                .bind(millis_floor(now));
-            Ok(steps + failures + approvals.execute(&self.database).await?)
-        };
-        deleted.await.map_err(|error| self.error(error))
+        let steps = query("DELETE FROM used_steps WHERE keep_until < $1").bind(millis_floor(now));
+        let steps = steps.execute(&self.database).await?;
+        // The conditions of `Failures::is_expired` and `ApprovalRecord::is_expired`.
+        let before = |ttl| millis_floor(now.saturating_sub(ttl));
+        let failures = query(
+            "DELETE FROM failures WHERE last < $1 AND NOT locked_out
+             AND (last < $2 OR (count < $3 AND until = 0))",
+        )
+        .bind(before(Throttle::SMALL_COUNT_TTL))
+        .bind(before(Throttle::COUNT_TTL))
+        .bind(i64::from(Throttle::SMALL_COUNT));
+        let failures = failures.execute(&self.database).await?;
+        let approvals = query("DELETE FROM approvals WHERE last < $1 AND (expires IS NULL OR expires <= $2)")
+            .bind(before(ApprovalLimit::MAX_RESET_AFTER))
+            .bind(millis_floor(now));
+        Ok(steps + failures + approvals.execute(&self.database).await?)
     }
 
-    fn error(&self, error: Error) -> SqlError {
-        SqlError::new(self.database.name(), error)
+    /// Runs `operation` in a transaction that excludes all other operations of this user.
+    async fn transaction<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, SqlError> + Send + 'static,
+    ) -> Result<T, SqlError> {
+        self.database.transaction(lock_of(user), operation).await
     }
+}
 
-    /// Begins a transaction that excludes all other operations of this user.
-    async fn begin(&self, user: &UserId) -> Result<Transaction, Error> {
-        self.database.begin(&format!("records of {}", user.as_str())).await
-    }
+/// The key of the transactions that exclude all other operations of this user.
+fn lock_of(user: &UserId) -> String {
+    format!("records of {}", user.as_str())
 }
 
 const DELETE_APPROVALS: &str = "DELETE FROM approvals WHERE user_name = $1";
 
 /// Deletes all records of one kind, of a user.
-async fn delete(transaction: &mut Transaction, user: &UserId, records: Records) -> Result<(), Error> {
+async fn delete(connection: &mut Connection, user: &UserId, records: Records) -> Result<(), SqlError> {
     if records.include_failures() {
         let failures = query("DELETE FROM failures WHERE user_name = $1").bind(OpaqueText(user.as_str()));
-        failures.execute(&mut *transaction).await?;
+        failures.execute(&mut *connection).await?;
     }
     if records.include_approvals() {
-        query(DELETE_APPROVALS).bind(OpaqueText(user.as_str())).execute(transaction).await?;
+        query(DELETE_APPROVALS).bind(OpaqueText(user.as_str())).execute(connection).await?;
     }
     Ok(())
 }
@@ -201,30 +208,20 @@ enum Success {
 
 /// Deletes the failures in a row and the approvals of a user, as [`Failures::succeed`](crate::store::Failures::succeed)
 /// and `succeed_uncounted` do. In PostgreSQL it is one round trip.
-async fn succeed(transaction: &mut Transaction, user: &UserId, success: Success) -> Result<(), Error> {
-    /// The recent failures that remain. An attempt is counted in both columns.
-    macro_rules! remaining {
-        () => {
-            "recent - CASE WHEN count > 0 AND recent > 0 THEN $2 ELSE 0 END"
-        };
-    }
-    const DELETE: &str = concat!("DELETE FROM failures WHERE user_name = $1 AND ", remaining!(), " = 0");
-    const UPDATE: &str = concat!(
-        "UPDATE failures SET count = 0, locked_out = $3, until = 0, recent = ",
-        remaining!(),
-        " WHERE user_name = $1 AND ",
-        remaining!(),
-        " > 0"
-    );
+async fn succeed(connection: &mut Connection, user: &UserId, success: Success) -> Result<(), SqlError> {
+    const UPDATE: &str = "UPDATE failures SET count = 0, locked_out = FALSE, until = 0,
+            recent = recent - CASE WHEN count > 0 AND recent > 0 THEN $2 ELSE 0 END
+        WHERE user_name = $1";
+    const DELETE: &str = "DELETE FROM failures WHERE user_name = $1 AND recent = 0";
+    // An attempt is counted in both columns.
     let counted = i64::from(success == Success::Counted);
     let user = || OpaqueText(user.as_str());
-    if transaction.is_sqlite() {
-        query(DELETE).bind(user()).bind(counted).execute(&mut *transaction).await?;
-        query(UPDATE).bind(user()).bind(counted).bind(false).execute(&mut *transaction).await?;
-        query(DELETE_APPROVALS).bind(user()).execute(transaction).await?;
+    if connection.is_sqlite() {
+        query(UPDATE).bind(user()).bind(counted).execute(&mut *connection).await?;
+        query(DELETE).bind(user()).execute(&mut *connection).await?;
+        query(DELETE_APPROVALS).bind(user()).execute(connection).await?;
     } else {
-        let all = format!("WITH a AS ({DELETE_APPROVALS}), d AS ({DELETE}) {UPDATE}");
-        query(all).bind(user()).bind(counted).bind(false).execute(transaction).await?;
+        query("SELECT succeed($1, $2)").bind(user()).bind(counted).rows(connection).await?;
     }
     Ok(())
 }

@@ -82,7 +82,8 @@ fn a_server_that_hangs_is_503_in_time_and_uses_up_nothing() {
     let in_time = |name: &str| {
         let begun = Instant::now();
         assert_eq!(block_on(status_at(&harness, name)), UNAVAILABLE, "{name}");
-        assert!(begun.elapsed() < CONNECTION + SLACK, "{name}: {:?}", begun.elapsed());
+        // A connection that was just used is not checked.
+        assert!(begun.elapsed() < CONNECTION + ANSWER + SLACK, "{name}: {:?}", begun.elapsed());
     };
     std::thread::scope(|scope| {
         for name in &names {

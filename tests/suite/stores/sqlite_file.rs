@@ -10,7 +10,7 @@ use crate::support::harness::{DENIED, Harness, OK, UNAVAILABLE};
 use crate::support::stores::new_file;
 use crate::support::{CODE, request_of, user};
 use http::StatusCode;
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::Connection;
 use test_support::output;
 use tower::ServiceExt;
 use tower_toopher::UserId;
@@ -178,9 +178,9 @@ fn a_process_that_is_killed_leaves_no_lock_and_loses_no_record() {
 }
 
 /// Another program that writes and does not commit.
-async fn hold(file: &Path) -> SqliteConnection {
-    let mut holding = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut holding).await.unwrap();
+fn hold(file: &Path) -> Connection {
+    let holding = Connection::open(file).unwrap();
+    holding.execute_batch("BEGIN EXCLUSIVE").unwrap();
     holding
 }
 
@@ -192,7 +192,7 @@ fn a_file_that_another_process_locks() {
     for _ in 0..5 {
         assert_eq!(harness.status_of("locked", "000000"), DENIED);
     }
-    let holding = block_on(hold(&file));
+    let holding = hold(&file);
     let names: Vec<_> = (0..8).map(|at| format!("user {at}")).collect();
     names.iter().for_each(|name| harness.enroll(name));
     // More concurrent requests than connections.
@@ -225,7 +225,7 @@ fn a_file_that_another_process_locks() {
 struct TakenBetween {
     store: SqliteStore,
     file: PathBuf,
-    holding: Arc<Mutex<Option<SqliteConnection>>>,
+    holding: Arc<Mutex<Option<Connection>>>,
 }
 
 impl Store for TakenBetween {
@@ -240,7 +240,7 @@ impl Store for TakenBetween {
     }
 
     async fn record_step(&self, user: &UserId, used: &UsedStep, now: UnixTime) -> Result<StepOutcome, SqlError> {
-        let holding = hold(&self.file).await;
+        let holding = hold(&self.file);
         *self.holding.lock().unwrap() = Some(holding);
         self.store.record_step(user, used, now).await
     }
@@ -318,6 +318,51 @@ fn room(other: &Other, bytes: &str) {
     output("prlimit", &["--pid", &other.process.id().to_string(), &limit]);
 }
 
+/// While it exists, each attempt of the process to write to the disk fails.
+struct FailingDisk(Child);
+
+impl FailingDisk {
+    fn of(other: &Other) -> Self {
+        let pid = other.process.id().to_string();
+        let arguments = ["-f", "-o", "/dev/null", "-p", &pid, "-e", "inject=fdatasync,fsync:error=EIO"];
+        let mut strace = Command::new("strace").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(strace.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("attached"), "{line}");
+        Self(strace)
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        // It detaches from the process.
+        output("kill", &[&self.0.id().to_string()]);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_disk_that_fails() {
+    if !test_support::have(&["strace"]) {
+        return;
+    }
+    let file = new_file();
+    let mut other = Other::start(&[], &file).opened();
+    assert_eq!(other.status_of("alice", CODE), OK);
+    let failing = FailingDisk::of(&other);
+    for at in 0..12 {
+        // No attempt is counted, and no code is used up. These share a transaction.
+        other.send("bob", CODE, 8);
+        assert!(other.statuses().iter().all(|status| *status == UNAVAILABLE), "{at}");
+    }
+    drop(failing);
+    for _ in 0..4 {
+        assert_eq!(other.status_of("bob", "000000"), DENIED);
+    }
+    assert_eq!((other.status_of("bob", CODE), other.status_of("bob", CODE)), (OK, DENIED));
+    assert_eq!(other.status_of("alice", CODE), DENIED);
+}
+
 #[test]
 fn a_full_disk() {
     if !test_support::have(&["prlimit"]) {
@@ -344,7 +389,7 @@ fn a_full_disk() {
     assert_eq!((other.status_of("bob", CODE), other.status_of("bob", CODE)), (OK, DENIED));
     assert_eq!(other.status_of("alice", CODE), DENIED);
     // The file is intact.
-    let mut looking = block_on(SqliteConnection::connect(&format!("sqlite://{}", file.display()))).unwrap();
-    let integrity: String = block_on(sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut looking)).unwrap();
+    let looking = Connection::open(&file).unwrap();
+    let integrity: String = looking.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
     assert_eq!(integrity, "ok");
 }

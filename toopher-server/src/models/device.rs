@@ -1,8 +1,9 @@
 //! Phones.
 
-use toopher_sql::{Error, Record, Row};
+use toopher_sql::{Record, Row, SqlError};
 
 /// A phone, as its token describes it. It may have no row.
+#[derive(Clone)]
 pub(crate) struct Device {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -11,7 +12,7 @@ pub(crate) struct Device {
 }
 
 impl Record for Device {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self { id: row.get("id")?, name: row.get("name")?, created: row.get("created")? })
     }
 }

@@ -1,7 +1,7 @@
 //! Pairings.
 
 use serde_json::{Value, json};
-use toopher_sql::{Error, Record, Row};
+use toopher_sql::{Record, Row, SqlError};
 
 use super::time::utc;
 use super::user::User;
@@ -18,7 +18,7 @@ pub(crate) struct PairingRow {
 }
 
 impl Record for PairingRow {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             pairing_id: row.get("pairing_id")?,
             device_id: row.get("device_id")?,

@@ -1,7 +1,7 @@
 //! Authentication requests.
 
 use serde_json::{Value, json};
-use toopher_sql::{Error, Record, Row};
+use toopher_sql::{Record, Row, SqlError};
 
 use super::terminal::TerminalRow;
 use super::time::utc;
@@ -33,7 +33,7 @@ pub(crate) struct RequestRow {
 }
 
 impl Record for RequestRow {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             request_id: row.get("request_id")?,
             request_state: row.get("request_state")?,

@@ -1,7 +1,7 @@
 //! Terminals.
 
 use serde_json::{Value, json};
-use toopher_sql::{Error, Record, Row};
+use toopher_sql::{Record, Row, SqlError};
 
 use super::time::utc;
 use super::user::User;
@@ -18,7 +18,7 @@ pub(crate) struct TerminalRow {
 }
 
 impl Record for TerminalRow {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             terminal_id: row.get("terminal_id")?,
             terminal_name: row.get("terminal_name")?,

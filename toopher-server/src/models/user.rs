@@ -1,7 +1,7 @@
 //! Users.
 
 use serde_json::{Value, json};
-use toopher_sql::{Error, Record, Row};
+use toopher_sql::{Record, Row, SqlError};
 
 use super::time::utc;
 
@@ -16,7 +16,7 @@ pub(crate) struct User {
 }
 
 impl Record for User {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             user_id: row.get("user_id")?,
             user_name: row.get("user_name")?,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use toopher_sql::{Row, query};
+use toopher_sql::{Row, SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::id::Id;
@@ -21,7 +21,7 @@ pub(super) async fn automations(State(server): State<Server>, device: Device) ->
     .rows(&server.database)
     .await?;
     let rule = |row: &Row| {
-        Ok::<_, sqlx::Error>(json!({
+        Ok::<_, SqlError>(json!({
             "id": row.get::<String>("id")?,
             "allow": row.get::<bool>("allow")?,
             "requester": row.get::<String>("requester")?,

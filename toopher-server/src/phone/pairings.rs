@@ -5,7 +5,7 @@ use axum::extract::State;
 use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use toopher_sql::{Row, query};
+use toopher_sql::{Row, SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -92,30 +92,23 @@ pub(super) async fn claim(
     // Of a claim that does not exist, nothing is written: it must not delay the writes of signed calls.
     let known = query("SELECT id FROM pairings WHERE claim_digest = $1").bind(&claim).row(&server.database).await?;
     known.ok_or(ApiError::NOT_FOUND)?;
-    let mut transaction = server.database.begin(&format!("device {}", device.id)).await?;
-    let id: Option<String> = if server.insert_device(&device, &mut transaction).await? {
-        query(
-            "UPDATE pairings SET device_id = $1, claim_digest = NULL, sealed_claim = NULL, modified = $2
-             WHERE claim_digest = $3 AND claim_expires > $2 AND device_id IS NULL AND state = 'pending' RETURNING id",
-        )
-        .bind(&device.id)
-        .bind(now)
-        .bind(claim)
-        .scalar(&mut transaction)
-        .await?
-    } else {
-        None
-    };
-    match id {
-        Some(id) => {
-            transaction.commit().await?;
-            Ok(Json(json!({ "id": id })))
-        }
-        None => {
-            transaction.rollback().await?;
-            Err(ApiError::NOT_FOUND)
-        }
-    }
+    let insert_device = server.insert_device(&device)?;
+    let assign = query(
+        "UPDATE pairings SET device_id = $1, claim_digest = NULL, sealed_claim = NULL, modified = $2
+         WHERE claim_digest = $3 AND claim_expires > $2 AND device_id IS NULL AND state = 'pending' RETURNING id",
+    )
+    .bind(&device.id)
+    .bind(now)
+    .bind(claim);
+    let id = server.database.transaction(format!("device {}", device.id), |connection| {
+        Box::pin(async {
+            if insert_device.scalar(&mut *connection).await? != Some(false) {
+                return Err(ApiError::NOT_FOUND);
+            }
+            assign.scalar::<String>(connection).await?.ok_or(ApiError::NOT_FOUND)
+        })
+    });
+    Ok(Json(json!({ "id": id.await? })))
 }
 
 pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
@@ -128,7 +121,7 @@ pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Re
     .rows(&server.database)
     .await?;
     let pairing = |row: &Row| {
-        Ok::<_, sqlx::Error>(json!({
+        Ok::<_, SqlError>(json!({
             "id": row.get::<String>("id")?,
             "pending": row.get::<String>("state")? == "pending",
             "requester": row.get::<String>("requester")?,
@@ -153,11 +146,10 @@ impl Server {
     /// Allows a pairing. Only this response contains the secret from which the phone computes codes.
     async fn allow_pairing(&self, id: &str, device: &Device, audit: &mut Audit) -> Result<Json<Value>, ApiError> {
         let user = self.describe_pairing(id, Some(&device.id), audit).await?;
-        let mut transaction = self.begin_for_user(&user).await?;
         // A pairing expires. One that was requested on a page, with the first factor alone, is only allowed if the user
         // has no other pairing, so an attacker cannot add one. Transactions of a user are serialized: of two concurrent
         // ones, one is first.
-        let sealed: Option<Vec<u8>> = query(
+        let allow = query(
             "UPDATE pairings SET state = 'enabled', modified = $1
              WHERE id = $2 AND device_id = $3 AND state = 'pending' AND modified > $1 - $4
                 AND EXISTS (SELECT 1 FROM devices d WHERE d.id = device_id AND NOT d.removed)
@@ -168,11 +160,9 @@ impl Server {
         .bind(self.now_i64()?)
         .bind(id)
         .bind(&device.id)
-        .bind(PAIRING_LIFETIME)
-        .scalar(&mut transaction)
-        .await?;
-        transaction.commit().await?;
-        let sealed = sealed.ok_or(ApiError::NOT_FOUND.with_reason("not_pending"))?;
+        .bind(PAIRING_LIFETIME);
+        let sealed = self.transaction_for_user(&user, |connection| Box::pin(allow.scalar::<Vec<u8>>(connection)));
+        let sealed = sealed.await?.ok_or(ApiError::NOT_FOUND.with_reason("not_pending"))?;
         audit.settle(Outcome::Paired);
         let secret = self.pairing_secret(id, &sealed)?;
         Ok(Json(json!({

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use toopher_sql::{Row, query};
+use toopher_sql::{Row, SqlError, query};
 use tower_toopher::Factor;
 
 use crate::api_error::ApiError;
@@ -35,7 +35,7 @@ impl Server {
                 AND ($3 IS NULL OR r.id = $3) ORDER BY r.created, r.id LIMIT 100"
         );
         let rows = query(text).bind(self.now_i64()?).bind(&device.id).bind(id).rows(&self.database).await?;
-        let read = |row: &Row| Ok::<_, sqlx::Error>((row.read()?, [row.get("requester")?, row.get("consumer_key")?]));
+        let read = |row: &Row| Ok::<_, SqlError>((row.read()?, [row.get("requester")?, row.get("consumer_key")?]));
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
@@ -75,8 +75,6 @@ impl Server {
         self.count_attempt(limits).await?;
         let state = if allow { "granted" } else { "denied" };
         let reason = if allow { "" } else { "The request was denied on the phone." };
-        // Serialized with changes of the terminal, for which a rule may be created below.
-        let mut transaction = self.begin_for_user(request.terminal.user_id()).await?;
         // The statement that decides also checks the device, the pairing and the number. A wrong number denies the
         // request: with two digits, further guesses would soon succeed.
         let statement = format!(
@@ -86,34 +84,39 @@ impl Server {
                 (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
                  WHERE p.device_id = $5 AND p.state = 'enabled' AND u.enabled) RETURNING state, reason"
         );
-        let decided = query(statement);
-        let decided = decided.bind(state).bind(reason).bind(now).bind(id).bind(&device.id).bind(number);
-        let Some(decided) = decided.one::<(String, String)>(&mut transaction).await? else {
-            transaction.rollback().await?;
-            self.release_attempt(limits).await;
-            return Err(ApiError::DECIDED);
-        };
-        let (decided, reason) = decided;
+        let decide = query(statement);
+        let decide = decide.bind(state).bind(reason).bind(now).bind(id).bind(&device.id).bind(number);
         // A rule is created if the answer took effect. It needs a terminal with a discriminator, since its name can be
         // guessed, and the discriminator must be the one of the time of the request.
-        let mut automated = 0;
-        if answer.automate && decided == state {
-            automated = query(
-                "INSERT INTO automations (id, pairing_id, terminal_id, action_id, terminal_name, allow, created)
-                 SELECT $1, r.pairing_id, r.terminal_id, r.action_id, t.name, $2, $3 FROM requests r
-                 JOIN terminals t ON t.id = r.terminal_id WHERE r.id = $4 AND r.automation_allowed
-                    AND t.discriminator = r.discriminator AND t.discriminator <> ''
-                 ON CONFLICT (pairing_id, terminal_id, action_id)
-                    DO UPDATE SET allow = excluded.allow, terminal_name = excluded.terminal_name",
-            )
-            .bind(new_id())
-            .bind(allow)
-            .bind(now)
-            .bind(id)
-            .execute(&mut transaction)
-            .await?;
-        }
-        transaction.commit().await?;
+        let automate = query(
+            "INSERT INTO automations (id, pairing_id, terminal_id, action_id, terminal_name, allow, created)
+             SELECT $1, r.pairing_id, r.terminal_id, r.action_id, t.name, $2, $3 FROM requests r
+             JOIN terminals t ON t.id = r.terminal_id WHERE r.id = $4 AND r.automation_allowed
+                AND t.discriminator = r.discriminator AND t.discriminator <> ''
+             ON CONFLICT (pairing_id, terminal_id, action_id)
+                DO UPDATE SET allow = excluded.allow, terminal_name = excluded.terminal_name",
+        );
+        let automate = answer.automate.then(|| automate.bind(new_id()).bind(allow).bind(now).bind(id));
+        // Serialized with changes of the terminal.
+        let decided = self.transaction_for_user(request.terminal.user_id(), move |connection| {
+            Box::pin(async move {
+                let Some((decided, reason)) = decide.one::<(String, String)>(&mut *connection).await? else {
+                    return Err(ApiError::DECIDED);
+                };
+                let automated = match automate {
+                    Some(automate) if decided == state => automate.execute(connection).await?,
+                    _ => 0,
+                };
+                Ok((decided, reason, automated))
+            })
+        });
+        let (decided, reason, automated) = match decided.await {
+            Ok(decided) => decided,
+            Err(error) => {
+                self.release_attempt(limits).await;
+                return Err(error);
+            }
+        };
         audit.automates = automated > 0;
         audit.settle(match (decided.as_str(), allow) {
             ("granted", _) => Outcome::Granted(Factor::Push.name()),

@@ -79,7 +79,7 @@ impl Session {
             return Ok(Some("This phone is not paired."));
         };
         audit.pairing = Some(id.to_owned());
-        let check = server.check_otp(&self.user_id, Some(id), otp).await?;
+        let check = server.check_current_otp(&self.user_id, Some(id), otp).await?;
         check.describe_denial(audit);
         match check {
             OtpCheck::Wrong { .. } => Ok(Some(WRONG_CODE)),
@@ -128,7 +128,7 @@ impl Session {
     async fn has_used_code(&self, server: &Server, code: &str) -> Result<bool, ApiError> {
         let mut audit = self.audit(Audit::for_pairing().decided_by("otp"));
         let accepted = async {
-            let check = server.check_otp(&self.user_id, None, code).await?;
+            let check = server.check_current_otp(&self.user_id, None, code).await?;
             check.describe_denial(&mut audit);
             let accepted = matches!(check, OtpCheck::Right(_));
             if accepted {

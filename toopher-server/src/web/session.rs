@@ -1,6 +1,6 @@
 //! The session of a page.
 
-use toopher_sql::{Error, Record, Row, query};
+use toopher_sql::{Record, Row, SqlError, query};
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -50,7 +50,7 @@ pub(super) struct Session {
 }
 
 impl Record for Session {
-    fn from_row(row: &Row) -> Result<Self, Error> {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             token: String::new(),
             requester_id: row.get("requester_id")?,
@@ -178,6 +178,7 @@ impl Session {
             user: &self.user_id,
             pairing: Some(pairing.id()),
             device: pairing.device_id.as_deref(),
+            renamed_terminal: None,
             terminal_name: &self.terminal_name,
             discriminator: &self.discriminator,
             action: &self.action_name,
@@ -186,8 +187,8 @@ impl Session {
             number_matching: self.number_matching,
         };
         let mut audit = self.audit(Audit::for_request());
-        let id = server.request_approval(&push, &mut audit).await;
-        let id = audit.close(id)?;
+        let request = server.request_approval(&push, &mut audit).await;
+        let id = audit.close(request)?.request_id;
         // If the page is loaded twice at once, the first request belongs to it, and the other one is cancelled.
         let mine = query("UPDATE web_sessions SET request_id = $1 WHERE token_digest = $2 AND request_id IS NULL")
             .bind(&id)

@@ -239,3 +239,70 @@ CREATE TABLE web_sessions (
 );
 CREATE INDEX web_sessions_of_pairing ON web_sessions (pairing_id);
 CREATE INDEX web_sessions_by_age ON web_sessions (expires);
+
+-- Operations that would need several round trips. Each is one transaction. After `pg_advisory_xact_lock`, a statement
+-- sees what the previous holder of the lock has committed, because each statement of a function has its own snapshot.
+
+-- Records the nonce of a call. `is_new` is false if it was recorded before.
+CREATE FUNCTION record_nonce(key TEXT, signed_at BIGINT, value BYTEA, OUT is_new BOOLEAN, OUT deleted_before BIGINT)
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO nonces (consumer_key, timestamp, nonce) VALUES (key, signed_at, value)
+        ON CONFLICT (consumer_key, timestamp, nonce) DO NOTHING;
+    is_new := FOUND;
+    -- Read after the insertion: a nonce that was deleted just before it looks new.
+    SELECT before INTO deleted_before FROM nonces_deleted;
+END
+$$;
+
+-- Writes the failures of a user unless they have changed since they were read. Returns whether they are written.
+CREATE FUNCTION replace_failures(lock BIGINT, old failures, new failures) RETURNS BOOLEAN
+LANGUAGE plpgsql AS $$
+DECLARE
+    stored failures;
+BEGIN
+    PERFORM pg_advisory_xact_lock(lock);
+    SELECT * INTO stored FROM failures WHERE user_name = new.user_name;
+    IF NOT FOUND THEN
+        stored := ROW(new.user_name, 0, FALSE, 0, 0, 0, 0);
+    END IF;
+    IF stored IS DISTINCT FROM old THEN
+        RETURN FALSE;
+    END IF;
+    INSERT INTO failures SELECT new.*
+        ON CONFLICT (user_name) DO UPDATE SET count = excluded.count, locked_out = excluded.locked_out,
+            last = excluded.last, until = excluded.until, recent = excluded.recent,
+            recent_since = excluded.recent_since;
+    RETURN TRUE;
+END
+$$;
+
+-- Deletes the failures in a row and the approvals of a user, after a success. `counted` is 1 if the success was counted
+-- as an attempt before, in both columns, and 0 otherwise.
+CREATE FUNCTION succeed(name BYTEA, counted BIGINT) RETURNS VOID
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM approvals WHERE user_name = name;
+    UPDATE failures SET count = 0, locked_out = FALSE, until = 0,
+            recent = recent - CASE WHEN count > 0 AND recent > 0 THEN counted ELSE 0 END
+        WHERE user_name = name;
+    DELETE FROM failures WHERE user_name = name AND recent = 0;
+END
+$$;
+
+-- Records a step as used, unless it or a later one was used before. Returns whether it was fresh.
+CREATE FUNCTION record_step(lock BIGINT, name BYTEA, used_device BYTEA, used_step BIGINT, keep BIGINT, now BIGINT)
+RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(lock);
+    INSERT INTO used_steps AS used (user_name, device, step, keep_until) VALUES (name, used_device, used_step, keep)
+        ON CONFLICT (user_name, device) DO UPDATE SET step = excluded.step,
+            keep_until = greatest(excluded.keep_until, used.keep_until)
+        WHERE used.step < excluded.step OR used.keep_until <= now;
+    IF NOT FOUND THEN
+        RETURN FALSE;
+    END IF;
+    PERFORM succeed(name, 1);
+    RETURN TRUE;
+END
+$$;

@@ -1,10 +1,8 @@
 use std::fmt;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, Error};
-use tokio::time::timeout;
+use sqlx::Error;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::session::{ACQUIRE_TIMEOUT, PING_TIMEOUT, configure, is_primary, timed_out};
 use crate::error::SqlError;
 
 const DEFAULT_CONNECTIONS: u32 = 10;
@@ -38,11 +36,10 @@ impl PgDatabase {
     ///
     /// When `url` is not such a URL.
     pub fn new(url: &str) -> Result<Self, SqlError> {
-        let failure = |error| SqlError::new("PostgreSQL", error);
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(failure(Error::Configuration("the URL does not begin with postgres://".into())));
+            return Err(Error::Configuration("the URL does not begin with postgres://".into()).into());
         }
-        let mut options: PgConnectOptions = url.parse().map_err(failure)?;
+        let mut options: PgConnectOptions = url.parse()?;
         let host = options.get_host();
         let is_local = options.get_socket().is_some()
             || host.starts_with('/')
@@ -69,21 +66,6 @@ impl PgDatabase {
     pub fn connections(mut self, connections: u32) -> Self {
         self.connections = connections.max(1);
         self
-    }
-
-    pub(crate) fn pool(&self) -> PgPoolOptions {
-        PgPoolOptions::new()
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| Box::pin(configure(connection)))
-            // `is_primary` replaces the pool's own check.
-            .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(is_primary(connection)))
-            // The pool's own check has no time limit.
-            .after_release(|connection, _| {
-                Box::pin(async {
-                    timeout(PING_TIMEOUT, connection.ping()).await.map_err(|_| timed_out())?.map(|()| true)
-                })
-            })
     }
 }
 

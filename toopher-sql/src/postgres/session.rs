@@ -1,53 +1,107 @@
-//! The settings and time limits of a connection.
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use std::io;
-use std::time::Duration;
-
+use deadpool::managed::Object;
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::{Error, Executor, PgConnection};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
-/// How long an operation waits for a connection.
-pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an operation waits for a response. The server cancels the statement before, after [`STATEMENT_TIMEOUT`].
-pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
-pub(super) const STATEMENT_TIMEOUT: &str = "5s";
-/// The same for maintenance.
-pub(super) const MAINTENANCE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(70);
-pub(super) const MAINTENANCE_STATEMENT_TIMEOUT: &str = "60s";
-/// How long the migrations may take, in this process or in another one.
-pub(super) const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long the check of a connection may take that returns to the pool.
-pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(2);
+use super::pool::Pooled;
+use super::settings::no_response;
+use crate::error::SqlError;
 
-/// Sets what the guarantees of the stores depend on, whatever the settings of the role and the database are:
-///
-/// - Each statement sees what was committed before it began (`read committed`). After waiting for a lock, it sees the
-///   changes of the lock's previous holder.
-/// - A commit is on the disk before it is reported, and on the disk of a synchronous standby, if one is configured. A
-///   stricter setting of the database (`remote_apply`) is kept.
-/// - Every wait has a time limit, and the transactions of a process that has crashed end soon.
-pub(super) async fn configure(connection: &mut PgConnection) -> Result<(), Error> {
-    const SETTINGS: &str = "SELECT set_config('search_path', 'toopher', false),
-        set_config('default_transaction_isolation', 'read committed', false),
-        set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply'
-            THEN 'remote_apply' ELSE 'on' END, false),
-        set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),
-        set_config('idle_in_transaction_session_timeout', '10s', false),
-        set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
-        set_config('tcp_keepalives_count', '3', false)";
-    connection.execute(sqlx::query(SETTINGS).bind(STATEMENT_TIMEOUT)).await?;
-    if is_primary(connection).await? { Ok(()) } else { Err(standby()) }
+type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+/// A connection of the pool, with or without a transaction. It returns to the pool only if its state is known.
+pub(crate) struct PgSession {
+    /// `None` once it is closed.
+    connection: Option<Pooled>,
+    is_sound: bool,
+    in_transaction: bool,
+    /// How long it waits for each response.
+    response_timeout: Duration,
+    /// For the other connections of the pool: see `Manager`.
+    timed_out: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Whether the server is the primary. A server that was replaced by its standby may still run, but does not have the
-/// records since then.
-pub(super) async fn is_primary(connection: &mut PgConnection) -> Result<bool, Error> {
-    sqlx::query_scalar("SELECT NOT pg_is_in_recovery()").fetch_one(connection).await
+impl PgSession {
+    pub(super) fn new(connection: Pooled, response_timeout: Duration) -> Self {
+        let timed_out = Object::pool(&connection).map(|pool| Arc::clone(&pool.manager().timed_out));
+        Self {
+            connection: Some(connection),
+            is_sound: true,
+            in_transaction: false,
+            response_timeout,
+            timed_out: timed_out.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, SqlError> {
+        self.is_sound = false;
+        let result = timeout(self.response_timeout, statement.execute(self.connection()?)).await;
+        self.check(result).map(|result| result.rows_affected())
+    }
+
+    pub(crate) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>, SqlError> {
+        self.is_sound = false;
+        let rows = timeout(self.response_timeout, statement.fetch_all(self.connection()?)).await;
+        self.check(rows)
+    }
+
+    /// Begins a transaction and executes a first statement, in one round trip.
+    pub(super) async fn begin(&mut self, statement: &str) -> Result<(), SqlError> {
+        self.in_transaction = true;
+        self.simple(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {statement}")).await
+    }
+
+    /// Ends the transaction with `COMMIT` or `ROLLBACK`.
+    pub(super) async fn end(&mut self, statement: &str) -> Result<(), SqlError> {
+        self.simple(statement).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    async fn simple(&mut self, text: &str) -> Result<(), SqlError> {
+        self.is_sound = false;
+        let result = timeout(self.response_timeout, self.connection()?.execute(sqlx::raw_sql(text))).await;
+        self.check(result).map(drop)
+    }
+
+    /// After an error of a statement the connection is sound. It is not after an error of the server itself, nor if the
+    /// server has become read-only: a new connection may lead to its successor.
+    fn check<T>(&mut self, result: Result<Result<T, Error>, Elapsed>) -> Result<T, SqlError> {
+        let result = result.unwrap_or_else(|_| {
+            *self.timed_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            Err(no_response())
+        });
+        self.is_sound = match &result {
+            Ok(_) => true,
+            Err(Error::Database(error)) => error.code().is_some_and(|code| {
+                !["08", "57P", "58", "F0", "XX"].iter().any(|c| code.starts_with(c)) && code != "25006"
+            }),
+            Err(_) => false,
+        };
+        Ok(result?)
+    }
+
+    fn connection(&mut self) -> Result<&mut PgConnection, SqlError> {
+        self.connection.as_deref_mut().ok_or_else(|| SqlError::postgres("the connection is closed"))
+    }
 }
 
-pub(super) fn timed_out() -> Error {
-    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not respond in time"))
+impl Drop for PgSession {
+    /// The server rolls back the transaction of a connection that is closed.
+    fn drop(&mut self) {
+        if !self.is_sound || self.in_transaction {
+            self.connection.take().map(Object::take);
+        }
+    }
 }
 
-pub(super) fn standby() -> Error {
-    Error::Configuration("the server is a standby, which accepts no writes".into())
+impl fmt::Debug for PgSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgSession").field("in_transaction", &self.in_transaction).finish_non_exhaustive()
+    }
 }

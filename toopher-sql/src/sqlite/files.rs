@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::Error;
+use crate::error::SqlError;
 
 /// The path of a database and the paths of its log and index, with the identities of the open files.
 ///
@@ -24,19 +24,23 @@ impl Files {
     /// The files of the open database at `path`, which is `resolved` without symbolic links. A connection in WAL mode
     /// must have read from it, and must be open until the last check: SQLite removes the log and the index with the
     /// last connection.
-    pub(super) fn new(path: &Path, resolved: &Path) -> Result<Self, Error> {
+    pub(super) fn new(path: &Path, resolved: &Path) -> Result<Self, SqlError> {
         let beside = |suffix: &str| {
             let mut name = resolved.as_os_str().to_owned();
             name.push(suffix);
             PathBuf::from(name)
         };
-        let file = |path: PathBuf| identity(&path).map(|identity| (path, identity));
+        let file = |path: PathBuf| identity(&path).map(|identity| (path, identity)).map_err(SqlError::sqlite);
         // The given path, so that a changed symbolic link is noticed.
-        Ok(Self([file(std::path::absolute(path)?)?, file(beside("-wal"))?, file(beside("-shm"))?]))
+        Ok(Self([
+            file(std::path::absolute(path).map_err(SqlError::sqlite)?)?,
+            file(beside("-wal"))?,
+            file(beside("-shm"))?,
+        ]))
     }
 
     /// Returns an error if a file was removed, renamed or replaced.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), SqlError> {
         for (path, opened) in &self.0 {
             if identity(path).ok().as_ref() != Some(opened) {
                 let text = format!(
@@ -44,7 +48,7 @@ impl Files {
                      back, or restart the program",
                     path.display()
                 );
-                return Err(Error::Io(io::Error::new(io::ErrorKind::NotFound, text)));
+                return Err(SqlError::sqlite(text));
             }
         }
         Ok(())

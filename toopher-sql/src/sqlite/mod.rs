@@ -1,113 +1,168 @@
 //! SQLite files and databases in memory.
+//!
+//! One thread has the connection that writes, because SQLite has one writer at a time. Operations wait in a queue for
+//! it. All that wait share one transaction, and so one write to the disk. The operations that only read have threads of
+//! their own.
 
+mod connection;
 mod files;
-mod transaction;
+mod job;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use sqlx::error::DatabaseError;
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Error, Executor};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use self::files::Files;
-pub(crate) use self::transaction::SqliteTransaction;
-use crate::migrations::Migrations;
+pub(crate) use self::job::Job;
+use self::job::{MAX_WAIT, Task};
+pub(crate) use self::statement::{SqliteRow, execute, rows};
+use crate::connection::{Connection, ConnectionKind};
+use crate::error::SqlError;
 
-const MIGRATIONS: Migrations = Migrations(&[(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))]);
+/// How many operations wait at most. Others fail at once.
+const QUEUE: usize = 1024;
+const READERS: usize = 2;
 
-/// How long a transaction waits for the lock, which another process may hold.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an operation waits for a connection: longer than a transaction waits for the lock.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+type Queue = Sender<Box<dyn Job>>;
 
-/// An open SQLite database.
+/// An open SQLite database. The threads end with the last clone.
 #[derive(Clone)]
 pub(crate) struct File {
-    pool: SqlitePool,
-    /// A database in memory exists while it has a connection, and so do the log and the index of a file. Those of the
-    /// pool may close, for example when a future is dropped.
-    _keeper: Option<Arc<Mutex<SqliteConnection>>>,
-    /// `None` for a database in memory, and for a file that cannot be written.
-    files: Option<Arc<Files>>,
+    writer: Queue,
+    /// `None` for a database in memory, which has one connection, and for a file that cannot be written: a connection
+    /// that stays open would keep later ones from writing, when the file can be written again.
+    readers: Option<Queue>,
 }
 
 impl File {
-    pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
-        files::create(path)?;
-        let resolved = path.canonicalize()?;
-        let options = SqliteConnectOptions::new()
-            .filename(&resolved)
-            // Not when the file is removed while the database is open.
-            .create_if_missing(false)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE_TIMEOUT);
-        // If several processes switch a new file to WAL mode, all but one fail at once, without the busy timeout.
-        let deadline = Instant::now() + BUSY_TIMEOUT;
-        let pool = loop {
-            match pool.clone().connect_with(options.clone()).await {
-                Err(Error::Database(error)) if is_busy(&*error) && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                opened => break opened?,
-            }
-        };
-        migrate(&pool).await?;
-        if std::fs::OpenOptions::new().write(true).open(&resolved).is_err() {
-            // A connection that stays open would keep later ones from writing, when the file can be written again.
-            return Ok(Self { pool, _keeper: None, files: None });
+    pub(crate) async fn open(path: &Path) -> Result<Self, SqlError> {
+        files::create(path).map_err(SqlError::sqlite)?;
+        let resolved = path.canonicalize().map_err(SqlError::sqlite)?;
+        let given = path.to_owned();
+        let (writer, jobs) = bounded(QUEUE);
+        let files = spawn(move || {
+            let connection = connection::open(&resolved)?;
+            let is_writable = std::fs::OpenOptions::new().write(true).open(&resolved).is_ok();
+            let files = if is_writable { Some(Arc::new(Files::new(&given, &resolved)?)) } else { None };
+            let opened = files.clone().map(|files| (files, resolved.clone()));
+            Ok((opened, move || writer::run(connection, &jobs, files.as_deref(), Some(&resolved))))
+        });
+        let Some((files, resolved)) = files.await? else { return Ok(Self { writer, readers: None }) };
+        let (readers, jobs) = bounded(QUEUE);
+        for _ in 0..READERS {
+            let (resolved, files, jobs) = (resolved.clone(), Arc::clone(&files), jobs.clone());
+            spawn(move || {
+                let connection = connection::open_reader(&resolved)?;
+                Ok(((), move || read(connection, &jobs, &files)))
+            })
+            .await?;
         }
-        let mut keeper = options.connect().await?;
-        // Opens the log and the index.
-        keeper.execute("SELECT count(*) FROM sqlite_schema").await?;
-        let files = Some(Arc::new(Files::new(path, &resolved)?));
-        Ok(Self { pool, _keeper: Some(Arc::new(Mutex::new(keeper))), files })
+        Ok(Self { writer, readers: Some(readers) })
     }
 
-    pub(crate) async fn in_memory() -> Result<Self, Error> {
-        // Only this text gives the database a unique name, which several connections share.
-        let options: SqliteConnectOptions = "sqlite::memory:".parse()?;
-        let options = options.foreign_keys(true);
-        let keeper = options.connect().await?;
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool.connect_with(options).await?;
-        migrate(&pool).await?;
-        Ok(Self { pool, _keeper: Some(Arc::new(Mutex::new(keeper))), files: None })
+    pub(crate) async fn in_memory() -> Result<Self, SqlError> {
+        let (writer, jobs) = bounded(QUEUE);
+        spawn(move || {
+            let connection = connection::in_memory()?;
+            Ok(((), move || writer::run(connection, &jobs, None, None)))
+        })
+        .await?;
+        Ok(Self { writer, readers: None })
     }
 
-    /// The connections, unless the files are no longer those that are open.
-    pub(crate) fn pool(&self) -> Result<&SqlitePool, Error> {
-        self.files.as_ref().map_or(Ok(()), |files| files.check())?;
-        Ok(&self.pool)
+    /// Runs `operation` in a transaction, which is committed if it returns `Ok`. After an error of the commit it is
+    /// unknown whether the transaction is in the database.
+    pub(crate) async fn write<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
+        submit(&self.writer, operation).await
     }
 
-    pub(crate) async fn begin(&self) -> Result<SqliteTransaction, Error> {
-        SqliteTransaction::begin(self.pool()?).await
+    /// Runs `operation`, whose statements only read, without a transaction.
+    pub(crate) async fn read<T, E>(
+        &self,
+        operation: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
+        submit(self.readers.as_ref().unwrap_or(&self.writer), operation).await
     }
 }
 
-async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
-    // If several processes start at once, one of them creates the tables, and the others wait for it.
-    let mut exclusive = pool.begin_with("BEGIN IMMEDIATE").await?;
-    Migrator::new(MIGRATIONS).await?.run(&mut *exclusive).await?;
-    exclusive.commit().await
+async fn submit<T, E>(
+    queue: &Queue,
+    operation: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<SqlError> + Send + 'static,
+{
+    let (task, result) = Task::new(operation);
+    queue.try_send(Box::new(task)).map_err(|rejected| match rejected {
+        TrySendError::Full(_) => SqlError::sqlite("too many operations wait for the database"),
+        TrySendError::Disconnected(_) => ended(),
+    })?;
+    match timeout(MAX_WAIT, result).await {
+        Err(_) => Err(SqlError::sqlite("the database did not respond in time").into()),
+        Ok(Err(_)) => Err(ended().into()),
+        Ok(Ok(result)) => result,
+    }
+}
+
+/// Starts a thread that runs `open`, and then what `open` returns. Returns the other value that `open` returns.
+async fn spawn<T, R>(open: impl FnOnce() -> Result<(T, R), SqlError> + Send + 'static) -> Result<T, SqlError>
+where
+    T: Send + 'static,
+    R: FnOnce(),
+{
+    let (sender, opened) = oneshot::channel();
+    let thread = move || match open() {
+        Ok((value, run)) => {
+            if sender.send(Ok(value)).is_ok() {
+                run();
+            }
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    };
+    std::thread::Builder::new().name("sqlite".into()).spawn(thread).map_err(SqlError::sqlite)?;
+    opened.await.map_err(|_| ended())?
+}
+
+fn read(connection: rusqlite::Connection, jobs: &Receiver<Box<dyn Job>>, files: &Files) {
+    let mut connection = Connection(ConnectionKind::Sqlite(connection));
+    for mut job in jobs {
+        if job.is_abandoned() {
+            continue;
+        }
+        let checked = files.check();
+        if checked.is_ok() {
+            job.run(&mut connection);
+        }
+        job.respond(checked);
+    }
+}
+
+fn ended() -> SqlError {
+    SqlError::sqlite("the thread of the database has ended")
 }
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").finish_non_exhaustive()
     }
-}
-
-/// Whether the error is `SQLITE_BUSY`, with any extended code.
-fn is_busy(error: &dyn DatabaseError) -> bool {
-    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
