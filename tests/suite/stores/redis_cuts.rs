@@ -118,7 +118,10 @@ const OPERATIONS: [Operation; 6] = [
         after: |_, other, done| {
             let found = redeem(other).unwrap();
             assert!(found == FindOutcome::Found || !done && found == FindOutcome::Unknown, "{found:?}");
-            assert_eq!(redeem(other).unwrap(), FindOutcome::Unknown);
+            // The server may execute a command just after the connection was cut.
+            let later = redeem(other).unwrap();
+            assert!(later == FindOutcome::Unknown || !done && found == FindOutcome::Unknown, "{later:?}");
+            assert!(later == FindOutcome::Unknown || redeem(other).unwrap() == FindOutcome::Unknown, "passed twice");
             assert_eq!(begin(other, 2, NOW + 121).unwrap(), BeginOutcome::Begun);
         },
     },
