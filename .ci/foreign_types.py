@@ -46,11 +46,15 @@ def public(item):
     return implementation is None or not (implementation["is_synthetic"] or implementation["blanket_impl"])
 
 
-def foreign(package, workspace):
-    output("cargo", "rustdoc", "--quiet", "-p", package, "--lib", "--all-features", "--",
-           "--cap-lints", "allow", "-Z", "unstable-options", "--output-format", "json",
-           RUSTDOC=str(Path(".ci/rustdoc-unstable").resolve()))
-    target = json.loads(output("cargo", "metadata", "--format-version", "1", "--no-deps"))["target_directory"]
+def document(packages):
+    """Writes the JSON of the packages in one command, so that their dependencies are checked once, and as `docs.sh` does."""
+    output("cargo", "doc", "--quiet", "--no-deps", "--lib", "--all-features",
+           *(option for package in packages for option in ("-p", package)),
+           RUSTDOC=str(Path(".ci/rustdoc-unstable").resolve()),
+           RUSTDOCFLAGS="--cap-lints allow -Z unstable-options --output-format json")
+
+
+def foreign(package, workspace, target):
     doc = json.loads(Path(target, "doc", package.replace("-", "_") + ".json").read_text())
     found = set()
     for item in doc["index"].values():
@@ -69,9 +73,11 @@ def foreign(package, workspace):
 metadata = json.loads(output("cargo", "metadata", "--format-version", "1", "--no-deps"))
 published = [package["name"] for package in metadata["packages"] if package["publish"] != []]
 workspace = {name.replace("-", "_") for name in published}
+document(published)
 text = HEAD
 for package in published:
-    text += f"\n{package}\n" + "".join(f"    {name}\n" for name in foreign(package, workspace))
+    found = foreign(package, workspace, metadata["target_directory"])
+    text += f"\n{package}\n" + "".join(f"    {name}\n" for name in found)
 
 if "--update" in sys.argv:
     LIST.write_text(text)
