@@ -1,5 +1,6 @@
 //! The verifier in the process: the clock, enrollment, recovery codes and faults, with known defects of other systems.
 //! Replays and the throttle are in `stores/cases.rs`.
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use tower_toopher::totp::{
 };
 use tower_toopher::verify::{ErrorClass, VerifierError};
 use tower_toopher::{
-    Attempt, BoxError, DenyReason, Factor, RejectionKind, ToopherLayer, TotpVerifier, UserId, Verdict,
+    Attempt, BoxError, DenyReason, Factor, Otp, RejectionKind, ToopherLayer, TotpVerifier, UserId, Verdict,
 };
 
 async fn send<P: Pairings, S: Store>(
@@ -301,6 +302,28 @@ async fn one_secret_of_two_devices_is_used_on_both() {
     assert_eq!(verify(vec![pairings[1].clone()]).await, REPLAYED);
     let unconfirmed = vec![Pairing::unconfirmed(rfc_totp())];
     assert_eq!(verify(unconfirmed).await, NOT_ENROLLED);
+}
+
+/// Of a few thousand secrets, two have the same current code.
+fn secrets_with_one_code(time: UnixTime) -> ([Pairing; 2], Otp) {
+    let mut secrets = HashMap::new();
+    loop {
+        let pairing = Pairing::confirmed(Totp::new(Secret::generate().unwrap()));
+        let otp = pairing.totp().code_at(time);
+        if let Some(other) = secrets.insert(otp.as_str().to_owned(), pairing.clone()) {
+            return ([other, pairing], otp);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_code_of_two_secrets_is_used_up_for_both() {
+    let (verifier, clock, _) = totp_verifier();
+    let (pairings, otp) = secrets_with_one_code(clock.now());
+    assert_eq!(verifier.verify_otp(&alice(), &pairings, &otp).await.unwrap(), TOTP);
+    for pairing in pairings {
+        assert_eq!(verifier.verify_otp(&alice(), &[pairing], &otp).await.unwrap(), REPLAYED);
+    }
 }
 
 #[tokio::test]
