@@ -18,7 +18,7 @@ use crate::state::Server;
 /// True for an answer that allows a request with a wrong number. A missing number is wrong.
 const WRONG_NUMBER: &str = "($1 = 'granted' AND number IS NOT NULL AND number IS DISTINCT FROM $6)";
 
-/// The pending requests of this device.
+/// The pending requests of this device, the newest one first.
 pub(super) async fn requests(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
     Ok(Json(server.pending(&device, None).await?.iter().map(|(row, [name, _])| row.for_phone(name)).collect()))
 }
@@ -32,7 +32,7 @@ impl Server {
              JOIN terminals t ON t.id = r.terminal_id JOIN actions a ON a.id = r.action_id
              JOIN pairings p ON p.id = r.pairing_id
              WHERE p.device_id = $2 AND p.state = 'enabled' AND u.enabled AND r.state = 'pending' AND r.expires > $1
-                AND ($3 IS NULL OR r.id = $3) ORDER BY r.created, r.id LIMIT 100"
+                AND ($3 IS NULL OR r.id = $3) ORDER BY r.created DESC, r.id LIMIT 100"
         );
         let rows = query(text).bind(self.now_i64()?).bind(&device.id).bind(id).rows(&self.database).await?;
         let read = |row: &Row| Ok::<_, SqlError>((row.read()?, [row.get("requester")?, row.get("consumer_key")?]));
