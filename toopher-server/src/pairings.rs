@@ -141,11 +141,15 @@ impl Server {
     }
 }
 
-/// Pairs with the phone that scans the QR code, which [`qr`] returns.
+/// Pairs with the phone that scans the QR code, which [`qr`] returns, or opens the same link.
 pub(crate) async fn create_qr(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
     let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
-    let id = server.new_pairing(&user.user_id, None, Some(&token()?), false).await?;
-    server.pairing_response(&call.requester_id, &id).await
+    let claim = token()?;
+    let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
+    let mut response = server.pairing_response(&call.requester_id, &id).await?;
+    // For the device that displays the QR code.
+    response["link"] = server.claim_link(&claim).into();
+    Ok(response)
 }
 
 /// Pairs with the phone that opens the link in a text message.
@@ -160,12 +164,19 @@ pub(crate) async fn create_sms(State(server): State<Server>, call: Authenticated
     let claim = token()?;
     let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
     let name: String = visible_name(name).chars().take(64).collect();
-    let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public_url);
+    let text = format!("To use this phone to log in as {name}, open {}", server.claim_link(&claim));
     server.send(Message::Sms { number, text }).await?;
     server.pairing_response(&call.requester_id, &id).await
 }
 
-/// The QR code of a pairing: the URL of the phone's page with the claim in its fragment, which is in no server log.
+impl Server {
+    /// The URL of the phone's page with the claim in its fragment, which is in no server log.
+    fn claim_link(&self, claim: &str) -> String {
+        format!("{}/phone#claim={claim}", self.shared.public_url)
+    }
+}
+
+/// The QR code of a pairing, which contains the link.
 pub(crate) async fn qr(
     State(server): State<Server>,
     Id(id): Id,
@@ -180,8 +191,7 @@ pub(crate) async fn qr(
             .flatten();
     let claim = server.sealing_key().decrypt(&aad::claim(&id), &sealed.ok_or(ApiError::DECIDED)?)?;
     let claim = std::str::from_utf8(&claim).map_err(|error| ApiError::internal(&error))?;
-    let url = format!("{}/phone#claim={claim}", server.shared.public_url);
-    let code = qrcode::QrCode::new(url).map_err(|error| ApiError::internal(&error))?;
+    let code = qrcode::QrCode::new(server.claim_link(claim)).map_err(|error| ApiError::internal(&error))?;
     let image = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(200, 200).build();
     Ok(([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], image).into_response())
 }

@@ -5,7 +5,6 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use toopher_sql::{Executor, SqlError, query};
 use tower_toopher::UserId;
-use tower_toopher::totp::RecoveryCode;
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -13,6 +12,7 @@ use crate::authenticate::AuthenticatedCall;
 use crate::error::ServerError;
 use crate::id::{Id, new_id};
 use crate::models::{USER_COLUMNS, User};
+use crate::recovery_codes::new_recovery_codes;
 use crate::state::Server;
 
 const NAME: &[&str] = &["name", "user_name"];
@@ -209,16 +209,9 @@ impl Server {
             None => return Err(ApiError::NO_USER),
         };
         audit.user = Some(name.to_owned());
-        let codes = RecoveryCode::generate()?;
-        let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
-        let mut statements = vec![query("DELETE FROM recovery_codes WHERE user_id = $1").bind(&id)];
-        statements.extend(codes.iter().map(|code| {
-            let insert = query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)");
-            insert.bind(&id).bind(&code.digest(&user).as_bytes()[..])
-        }));
+        let (codes, statements) = new_recovery_codes(&id)?;
         self.execute_for_user(&id, statements).await?;
         audit.settle(Outcome::NewRecoveryCodes);
-        let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
-        Ok(Json(json!({ "otp_list": codes })))
+        Ok(Json(json!({ "otp_list": codes.lines().collect::<Vec<_>>() })))
     }
 }
