@@ -43,6 +43,7 @@ mod audit;
 mod authenticate;
 mod body;
 mod cleanup;
+mod client_address;
 mod clock;
 mod clock_check;
 mod crypto;
@@ -84,7 +85,7 @@ mod users;
 mod web;
 
 use axum::Router;
-use axum::middleware::{map_request, map_response};
+use axum::middleware::{from_fn, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderValue, header};
@@ -93,6 +94,7 @@ use self::api_error::ApiError;
 use self::public_url::record_path;
 
 pub use self::admin::{Requester, UserSummary};
+pub use self::client_address::ClientAddress;
 pub use self::devices::{Phone, PhonePairing};
 pub use self::error::ServerError;
 pub use self::future_times::ClockRepair;
@@ -137,6 +139,7 @@ impl Server {
             .merge(phone::page())
             .fallback(root::fallback)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
+            .layer(from_fn(client_address::scope))
             .layer(map_request(record_path))
             .layer(map_response(name_charset))
             .with_state(self.clone())

@@ -11,6 +11,7 @@ mod files;
 mod inner;
 mod load;
 mod numbers;
+mod operator;
 mod original_clients;
 mod postgres;
 mod postgres_processes;

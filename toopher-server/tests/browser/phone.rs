@@ -679,6 +679,21 @@ async fn a_request_is_shown_completely() {
     screenshot(&world.page, "phone-complete-360").await;
 }
 
+/// One call of a phone reads everything, so that it is one line of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_reads_everything() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::registered().await;
+    world.pair("jdoe").await;
+    world.page.execute("performance.clearResourceTimings()", vec![]).await.unwrap();
+    world.ask("jdoe", &[]).await;
+    world.shows("my site asks").await;
+    let calls = "performance.getEntriesByType('resource').map(({ name }) => name.split('/v1/')[1])";
+    holds(&world.page, &format!("{calls}.every((call) => call === 'overview')")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_request_is_first_and_withdrawn_ones_disappear() {
     if !have_browser() {

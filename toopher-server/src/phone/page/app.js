@@ -115,13 +115,12 @@ async function reload() {
   try {
     await claim.take(phone);
     const previous = pairings;
-    const responses = await Promise.all(["pairings", "requests", "automations"].map((path) => call(token, path)));
+    const overview = await call(token, "overview");
     if (device?.token !== token) {
       // Another tab has registered again.
       return;
     }
-    const [, requests, rules] = responses;
-    [pairings] = responses;
+    ({ pairings } = overview);
     connection(true);
     stream();
     if (pairings.some(({ id, pending }) => pending && !previous?.some((pairing) => pairing.id === id))) {
@@ -129,8 +128,8 @@ async function reload() {
       hidePhrase();
     }
     showPairings(pairings, keys, phone);
-    showRequests(requests, phone);
-    showRules(rules, phone);
+    showRequests(overview.requests, phone);
+    showRules(overview.automations, phone);
   } catch (error) {
     showPairings(pairings, keys, phone);
     if (error instanceof NoServer) {
