@@ -80,6 +80,7 @@ mod subject;
 mod terminals;
 mod test_write;
 mod transactions;
+mod unpair;
 mod upgrade;
 mod users;
 mod web;

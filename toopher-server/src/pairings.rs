@@ -11,7 +11,6 @@ use tower_toopher::totp::Secret;
 use crate::aad;
 use crate::api_error::ApiError;
 use crate::attempts::Limit;
-use crate::audit::{Audit, Outcome};
 use crate::authenticate::AuthenticatedCall;
 use crate::crypto::{digest, token};
 use crate::id::{Id, new_id};
@@ -52,16 +51,6 @@ impl Server {
             self.release_attempt(limits).await;
         }
         Ok(device)
-    }
-
-    /// Deactivates a pairing, and notifies its device, if it has one.
-    pub(crate) async fn unpair(&self, id: &str, device: Option<&str>, audit: &mut Audit) -> Result<(), ApiError> {
-        let ended =
-            query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2 AND state <> 'deactivated'");
-        let ended = ended.bind(self.now_i64()?).bind(id).execute(&self.database).await?;
-        audit.settle((ended > 0).then_some(Outcome::Unpaired));
-        self.notify(device).await;
-        Ok(())
     }
 
     pub(crate) async fn pairing_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
@@ -213,7 +202,8 @@ pub(crate) async fn update(
     let pairing = server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
     if call.params.flag(&["deactivated"])? == Some(true) {
         let mut audit = call.audit(pairing.audit().decided_by("site"));
-        let unpaired = server.unpair(&id, pairing.device_id.as_deref(), &mut audit).await;
+        let (ended, device) = ((pairing.user.user_id.as_str(), id.as_str()), pairing.device_id.as_deref());
+        let unpaired = server.unpair(ended, device, false, &mut audit).await;
         audit.close(unpaired)?;
     }
     server.pairing_response(&call.requester_id, &id).await

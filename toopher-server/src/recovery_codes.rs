@@ -9,14 +9,18 @@ use zeroize::Zeroizing;
 use crate::api_error::ApiError;
 
 /// Ten new recovery codes of a user, a line each, and the statements that replace the previous ones, for one
-/// transaction of the user.
-pub(crate) fn new_recovery_codes(user: &str) -> Result<(Zeroizing<String>, Vec<Query>), ApiError> {
+/// transaction of the user. They end with `pairing`, if it is the site that ends it: an attacker who had paired a phone
+/// must not keep them.
+pub(crate) fn new_recovery_codes(
+    user: &str,
+    pairing: Option<&str>,
+) -> Result<(Zeroizing<String>, Vec<Query>), ApiError> {
     let id = UserId::new(user).map_err(|error| ApiError::internal(&error))?;
     let codes = RecoveryCode::generate()?;
     let mut statements = vec![query("DELETE FROM recovery_codes WHERE user_id = $1").bind(user)];
     statements.extend(codes.iter().map(|code| {
-        let insert = query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)");
-        insert.bind(user).bind(&code.digest(&id).as_bytes()[..])
+        let insert = query("INSERT INTO recovery_codes (user_id, digest, pairing_id) VALUES ($1, $2, $3)");
+        insert.bind(user).bind(&code.digest(&id).as_bytes()[..]).bind(pairing)
     }));
     let lines = codes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     Ok((Zeroizing::new(lines), statements))

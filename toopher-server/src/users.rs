@@ -209,7 +209,7 @@ impl Server {
             None => return Err(ApiError::NO_USER),
         };
         audit.user = Some(name.to_owned());
-        let (codes, statements) = new_recovery_codes(&id)?;
+        let (codes, statements) = new_recovery_codes(&id, None)?;
         self.execute_for_user(&id, statements).await?;
         audit.settle(Outcome::NewRecoveryCodes);
         Ok(Json(json!({ "otp_list": codes.lines().collect::<Vec<_>>() })))

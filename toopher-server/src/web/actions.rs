@@ -40,6 +40,7 @@ impl Session {
                 };
                 audit.close(answered)
             }
+            "restart" => self.restart_pairing(server).await.map(|()| None),
             "again" if self.kind == "authenticate" => self.ask_again(server).await.map(|()| None),
             "cancel" if self.kind == "authenticate" => self.withdraw(server).await.map(|_| None),
             "mail" if matches!(self.kind.as_str(), "authenticate" | "manage") => {
@@ -88,13 +89,15 @@ impl Session {
         };
         audit.pairing = Some(id.to_owned());
         // A user who has lost the phone has recovery codes.
-        let scope = if is_recovery_code(otp) { None } else { Some(id) };
+        let has_lost_it = is_recovery_code(otp);
+        let scope = if has_lost_it { None } else { Some(id) };
         let check = server.check_current_otp(&self.user_id, scope, otp).await?;
         check.describe_denial(audit);
         match check {
             OtpCheck::Wrong { reason, .. } => Ok(Some(rejection(otp, reason))),
             OtpCheck::Right(_) => {
-                server.unpair(id, pairing.device_id.as_deref(), audit).await?;
+                let device = pairing.device_id.as_deref();
+                server.unpair((&self.user_id, id), device, has_lost_it, audit).await?;
                 self.set_pairing(server, id).await?;
                 Ok(None)
             }
@@ -134,7 +137,26 @@ impl Session {
         }
         let id = server.new_pairing(&self.user_id, Some(&device), None, true).await?;
         self.set_pairing(server, &id).await?;
+        // The codes that came with the lost phone.
+        let move_codes =
+            query("UPDATE recovery_codes SET pairing_id = $1 WHERE user_id = $2 AND pairing_id IS NOT NULL");
+        move_codes.bind(&id).bind(&self.user_id).execute(&server.database).await?;
         Ok(None)
+    }
+
+    /// Withdraws the pending pairing of this page from the phone, so that the page asks for other words.
+    async fn restart_pairing(&self, server: &Server) -> Result<(), ApiError> {
+        let withdraw = query("UPDATE pairings SET state = 'denied', modified = $1 WHERE id = $2 AND state = 'pending'");
+        let withdraw = withdraw.bind(server.now_i64()?).bind(&self.pairing_id);
+        if withdraw.execute(&server.database).await? > 0 {
+            let mut audit = self.audit(Audit::for_pairing().decided_by("site"));
+            audit.pairing.clone_from(&self.pairing_id);
+            audit.settle(Outcome::Cancelled);
+            let forget = query("UPDATE web_sessions SET pairing_id = NULL WHERE token_digest = $1");
+            forget.bind(digest(&self.token)).execute(&server.database).await?;
+            server.notify_pairing(self.pairing_id.as_deref()).await?;
+        }
+        Ok(())
     }
 
     /// Uses up a recovery code. Returns whether it was accepted.

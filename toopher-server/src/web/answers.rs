@@ -17,7 +17,7 @@ pub(super) const WRONG_RECOVERY_CODE: &str =
     "This recovery code was not accepted. Each is valid once: use another one.";
 const MALFORMED: &str = "This code was not accepted: it has six digits, as your phone shows them.";
 
-/// Why a code was rejected. It depends on nothing but what was typed: a code that was used before looks like a wrong one.
+/// Why a code was rejected. It depends on what was typed only: a code that was used before looks like a wrong one.
 pub(super) fn rejection(typed: &str, reason: &str) -> &'static str {
     match reason {
         _ if is_recovery_code(typed) => WRONG_RECOVERY_CODE,

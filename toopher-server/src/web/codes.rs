@@ -35,7 +35,7 @@ impl Session {
     ) -> Result<Option<Zeroizing<String>>, ApiError> {
         if self.sealed_codes.is_none() && self.has_paired(Some(pairing)) && !user.has_recovery_codes() {
             let mut audit = self.audit(Audit::for_user().decided_by("phone"));
-            let created = self.create_codes(server, &mut audit).await;
+            let created = self.create_codes(server, Some(pairing), &mut audit).await;
             audit.close(created)?;
             // Of two concurrent loads of the page, one has created them.
             let created = Self::find(server, &self.token).await?.ok_or(ApiError::PAGE_EXPIRED)?;
@@ -60,13 +60,21 @@ impl Session {
         let check = server.check_current_otp(&self.user_id, None, otp).await?;
         check.describe_denial(audit);
         match check {
-            OtpCheck::Right(_) => self.create_codes(server, audit).await.map(|()| None),
+            OtpCheck::Right(_) => {
+                let pairing = self.pairing(server).await?;
+                self.create_codes(server, pairing.as_ref(), audit).await.map(|()| None)
+            }
             OtpCheck::Wrong { reason, .. } => Ok(Some(rejection(otp, reason))),
         }
     }
 
-    async fn create_codes(&self, server: &Server, audit: &mut Audit) -> Result<(), ApiError> {
-        let (codes, statements) = new_recovery_codes(&self.user_id)?;
+    async fn create_codes(
+        &self,
+        server: &Server,
+        pairing: Option<&PairingRow>,
+        audit: &mut Audit,
+    ) -> Result<(), ApiError> {
+        let (codes, statements) = new_recovery_codes(&self.user_id, pairing.map(PairingRow::id))?;
         let sealed = server.sealing_key().encrypt(&aad::recovery_codes(&self.user_id), codes.as_bytes())?;
         let show = query("UPDATE web_sessions SET sealed_codes = $1 WHERE token_digest = $2 AND sealed_codes IS NULL")
             .bind(sealed)

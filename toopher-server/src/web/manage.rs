@@ -81,8 +81,8 @@ fn phone_section(server: &Server, session: &Session, user: &User, phone: &Phone,
 fn recovery_codes(user: &User, reply: Reply<'_>) -> String {
     let left = match user.recovery_codes_left() {
         0 => "You have no recovery codes. With one, you log in without your phone.".to_owned(),
-        1 => "You have one recovery code left. It is valid once.".to_owned(),
-        left => format!("You have {left} recovery codes left. Each is valid once."),
+        1 => "You have one recovery code left. It is valid once. New ones replace it.".to_owned(),
+        left => format!("You have {left} recovery codes left. Each is valid once. New ones replace them."),
     };
     let (act, label, button) = ("codes", "To create new ones, type the code that your phone shows", "Create new codes");
     let message = if reply.act == "codes" { reply.message } else { "" };
@@ -91,7 +91,7 @@ fn recovery_codes(user: &User, reply: Reply<'_>) -> String {
     } else {
         code_form(act, label, button, "", message)
     };
-    format!("<section><h2>Recovery codes</h2><p>{left} New ones replace them.</p>{form}</section>")
+    format!("<section><h2>Recovery codes</h2><p>{left}</p>{form}</section>")
 }
 
 /// What the site has signed for this page, so that the user can see it.

@@ -55,7 +55,9 @@ async fn current_page(
         }
         (_, "pending", _) => {
             let status = "<h1>Confirm on your phone</h1><p>Allow the pairing on your phone.</p>";
-            Page::pending(status, "").with_limit("", left, EXPIRED)
+            let again = "<form method=\"post\" class=\"ways\"><button name=\"act\" value=\"restart\" class=\"link\">\
+                Use other words</button></form>";
+            Page::pending(status, "").with_limit(again, left, EXPIRED)
         }
         ("pair", "denied", Some(pairing)) => {
             let text = "It was denied on the phone. To try again, start at the site.";
@@ -158,5 +160,11 @@ fn pair(server: &Server, session: &Session, user: &User, denied: bool, reply: Re
     } else {
         ""
     };
-    Ok(Page::form(&status, &format!("{phone}{}{other}", words_form(has_codes, reply.message))))
+    let lost = if has_codes {
+        let site = escape_html(&visible_name(&session.requester_name));
+        format!("<p>If you have lost your recovery codes, ask {site} for help.</p>")
+    } else {
+        String::new()
+    };
+    Ok(Page::form(&status, &format!("{phone}{}{other}{lost}", words_form(has_codes, reply.message))))
 }

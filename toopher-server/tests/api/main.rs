@@ -10,6 +10,7 @@ mod events;
 mod files;
 mod inner;
 mod load;
+mod lost_phone;
 mod numbers;
 mod operator;
 mod original_clients;

@@ -2,7 +2,7 @@
 
 use fantoccini::Client;
 use serde_json::json;
-use test_support::browser::{Browser, screenshot};
+use test_support::browser::{Browser, holds, screenshot};
 
 /// Asserts that the rules report nothing about the page, without `AXE_CORE` nothing is checked.
 pub(super) async fn accessible(window: &Client, name: &str) {
@@ -20,6 +20,8 @@ pub(super) async fn look(browser: &Browser, window: &Client, name: &str) {
     for scheme in ["light", "dark"] {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.devtools(window, "Emulation.setEmulatedMedia", features).await;
+        // A frame of another site is in another process.
+        holds(window, &format!("matchMedia('(prefers-color-scheme: {scheme})').matches")).await;
         screenshot(window, &format!("{name}-{scheme}")).await;
         accessible(window, &format!("{name}-{scheme}")).await;
     }

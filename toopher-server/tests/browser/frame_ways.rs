@@ -201,7 +201,7 @@ async fn the_site_chooses_the_theme() {
     }
 }
 
-/// The first phone comes with recovery codes. The site is notified when the user has saved them, and a reload loses none.
+/// The first phone comes with recovery codes. The site gets the result when the user has saved them.
 #[tokio::test]
 async fn the_first_phone_comes_with_recovery_codes() {
     let Some(world) = world().await else { return };
@@ -211,6 +211,12 @@ async fn the_first_phone_comes_with_recovery_codes() {
     type_into(window, "phrase", &(phrase(&phone).await + "\n")).await;
     text(window, STATUS, "Confirm on your phone").await;
     look(&world.browser, window, "confirm").await;
+    // Another phone, or other words: the pairing is withdrawn from this one.
+    press(window, "[value=restart]").await;
+    text(window, STATUS, "Pair your phone").await;
+    assert_eq!(phone.get("pairings").await, json!([]));
+    type_into(window, "phrase", &(phrase(&phone).await + "\n")).await;
+    text(window, STATUS, "Confirm on your phone").await;
     let pairings = phone.get("pairings").await;
     phone.post(&format!("pairings/{}/allow", pairings[0]["id"].as_str().unwrap()), json!({})).await;
     text(window, STATUS, "The phone is paired").await;
@@ -230,6 +236,10 @@ async fn the_first_phone_comes_with_recovery_codes() {
     world.answer("paired: true").await;
     let (_, request) = world.api.initiate("jdoe", &[("otp", &codes[7])]).await;
     assert_eq!(request["granted"], true, "{request}");
+    // An attacker who has paired a phone keeps no code when the site ends the pairing.
+    let pairing = phone.get("pairings").await[0]["id"].as_str().unwrap().to_owned();
+    world.api.post(&format!("pairings/{pairing}"), &[("deactivated", "true")]).await;
+    assert_eq!(world.api.initiate("jdoe", &[("otp", &codes[8])]).await.1["error_code"], 707);
 }
 
 async fn shown_codes(window: &Client) -> Vec<String> {

@@ -7,7 +7,7 @@ use toopher_server::Message;
 use toopher_server_test_support::site::Phone;
 
 use super::accessibility::look;
-use super::frames::{PENDING, STATUS, phrase, type_into, world};
+use super::frames::{PENDING, STATUS, phrase, save_codes, type_into, world};
 
 const PHONE: (&str, &str) = ("attributes", "style='width:360px;height:640px'");
 
@@ -41,6 +41,39 @@ async fn with_a_recovery_code() {
     text(window, STATUS, PENDING).await;
     world.allow(&phone, false).await;
     world.answer("welcome, jdoe").await;
+}
+
+/// The codes of the page stay valid when the phone is lost, and end when the user removes the phone with its code.
+#[tokio::test]
+async fn with_the_recovery_codes_of_the_page() {
+    let Some(world) = world().await else { return };
+    let window = &world.window;
+    let (lost, _) = world.api.paired("jdoe").await;
+    world.visit(&world.far, &[("page", "manage")]).await;
+    element(window, "form:has([value=codes]) [name=otp]").await.send_keys(&world.code(&lost)).await.unwrap();
+    element(window, "form:has([value=codes]) button").await.click().await.unwrap();
+    element(window, "#codes").await;
+    let script = "return [...document.querySelectorAll('#codes li')].map((code) => code.textContent)";
+    let codes = window.execute(script, vec![]).await.unwrap();
+    let code = |at: usize| format!("{}\n", codes[at].as_str().unwrap());
+    save_codes(window).await;
+    type_into(window, "otp", &code(0)).await;
+    text(window, STATUS, "you need one of your recovery codes").await;
+
+    let mut phone = Phone::register(&world.api.app).await;
+    world.visit(&world.far, &[("page", "pair")]).await;
+    type_into(window, "phrase", &phrase(&phone).await).await;
+    type_into(window, "otp", &code(1)).await;
+    text(window, STATUS, "Confirm on your phone").await;
+    let pairings = phone.get("pairings").await;
+    let path = format!("pairings/{}/allow", pairings[0]["id"].as_str().unwrap());
+    phone.secret = phone.post(&path, json!({})).await.1["secret"].as_str().map(str::to_owned);
+    world.answer("paired: true").await;
+    world.visit(&world.far, &[("page", "manage")]).await;
+    text(window, "#rest", "You have 8 recovery codes left").await;
+    type_into(window, "otp", &(world.code(&phone) + "\n")).await;
+    text(window, STATUS, "You can pair another phone at the site").await;
+    assert_eq!(world.api.initiate("jdoe", &[("otp", code(2).trim())]).await.1["error_code"], 707);
 }
 
 /// The site has signed the address. After the link, neither the lost phone nor the lost recovery codes are needed.
