@@ -15,6 +15,12 @@ pub(super) async fn accessible(window: &Client, name: &str) {
     assert_eq!(violations, json!([]), "{name}: {violations:#}");
 }
 
+/// Writes a picture of the page, for people, after a check.
+pub(super) async fn checked_screenshot(window: &Client, name: &str) {
+    accessible(window, name).await;
+    screenshot(window, name).await;
+}
+
 /// Writes pictures of the page in light and dark mode, for people, and checks both.
 pub(super) async fn look(browser: &Browser, window: &Client, name: &str) {
     for scheme in ["light", "dark"] {

@@ -13,12 +13,14 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use fantoccini::{Client, Locator};
 use serde_json::json;
-use test_support::browser::{Browser, element, have_browser, holds, screenshot, text, until};
+use test_support::browser::{Browser, element, have_browser, holds, text, until};
 use toopher_oauth1::{BaseUri, sign};
 use toopher_server::{Message, Server};
 use toopher_server_test_support::site::{self, Phone};
 use toopher_server_test_support::{Clock, T};
 use tower_toopher::client::iframe::{Iframe, Page, Postback};
+
+use super::accessibility::checked_screenshot as screenshot;
 
 const SITE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>My site</title>
 <style>:root { color-scheme: light dark; font-family: sans-serif } iframe { border: 1px solid gray }</style>

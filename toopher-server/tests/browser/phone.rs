@@ -6,13 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
-use test_support::browser::{Browser, have_browser, holds, keep, screenshot};
+use test_support::browser::{Browser, have_browser, holds, keep};
 use test_support::{have, output};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use toopher_server::Server;
 use toopher_server_test_support::Clock;
 use toopher_server_test_support::site::Site;
+
+use super::accessibility::checked_screenshot as screenshot;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
