@@ -153,6 +153,11 @@ pub(crate) async fn update(
         let updated = updated.bind(enabled).bind(server.now_i64()?).bind(&call.requester_id).bind(&id);
         audit.user = Some(updated.scalar(&server.database).await?.ok_or(ApiError::NO_USER)?);
         audit.settle(enabled.map(Outcome::from_enabled));
+        // The requests of a disabled user are not pending on the phones.
+        let devices = query("SELECT device_id FROM pairings WHERE user_id = $1 AND state = 'enabled'").bind(&id);
+        for device in devices.rows(&server.database).await? {
+            server.notify(device.get::<Option<String>>("device_id")?.as_deref()).await;
+        }
         Ok(Json(server.user(&call.requester_id, &id).await?.ok_or(ApiError::NO_USER)?.json()))
     };
     let updated = updated.await;

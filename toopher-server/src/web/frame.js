@@ -10,6 +10,8 @@ const REACTION = 5000;
 const SANDBOXED = self.origin === "null";
 // The query of a reload while the input had the focus.
 const FOCUSED = "?focused";
+// The queries of the views that the user has chosen, which a reload keeps.
+const VIEWS = ["?other", "?sent"];
 
 const statusOf = (page) => page.querySelector("[role=status]");
 // When the time limit of the page ends, by the clock of the browser since the page was loaded.
@@ -89,7 +91,8 @@ async function reload() {
     if (typed.some((input) => input.value)) {
       wait();
     } else {
-      location.replace(typed.includes(document.activeElement) ? FOCUSED : "?");
+      const view = VIEWS.includes(location.search) ? location.search : "?";
+      location.replace(view === "?" && typed.includes(document.activeElement) ? FOCUSED : view);
     }
     return;
   }

@@ -111,9 +111,21 @@ async fn another_way_is_one_that_exists() {
     text(window, "#rest", "ask my site for help").await;
     assert!(!text(window, "#rest", "").await.contains("recovery"));
     look(&world.browser, window, "other").await;
+    // In a sandbox, where the whole page reloads, the view stays as well. This request is newer.
+    world.clock.advance(1);
+    world.visit(&world.far, &[("attributes", "sandbox='allow-scripts allow-forms'")]).await;
+    press(window, OTHER).await;
+    let loaded = "performance.timeOrigin";
+    text(window, "#rest", "ask my site for help").await;
+    let before = window.execute(&format!("return {loaded}"), vec![]).await.unwrap();
+    holds(window, &format!("{loaded} !== {before}")).await;
+    text(window, "#rest", "ask my site for help").await;
     world.allow(&phone, false).await;
     text(window, STATUS, "Allowed").await;
     world.answer("welcome, jdoe").await;
+    // That of the first visit.
+    let first = world.waiting(&phone).await.0;
+    phone.post(&format!("requests/{first}/deny"), json!({})).await;
 
     let (_, list) = world.api.post("users/activate_next_otp_list", &[("user_name", "jdoe")]).await;
     let code = list["otp_list"][0].as_str().unwrap().to_owned();
@@ -261,6 +273,10 @@ async fn copied(world: &World, codes: &[String]) {
     let file = window.execute_async(fetch, vec![]).await.unwrap();
     assert_eq!(file[0], "attachment; filename=\"recovery-codes.txt\"");
     assert!(codes.iter().all(|code| file[1].as_str().unwrap().contains(code)));
+    // The link leads to a file, and the page stays.
+    press(window, "a[href='?download']").await;
+    window.execute_async(fetch, vec![]).await.unwrap();
+    text(window, "#codes", &codes[0]).await;
     let print = "window.print = () => { document.title = 'printed' }; document.getElementById('print').click()";
     window.execute(print, vec![]).await.unwrap();
     holds(window, "document.title === 'printed'").await;

@@ -711,6 +711,10 @@ async fn the_newest_request_is_first_and_withdrawn_ones_disappear() {
     world.site.post(&format!("authentication_requests/{}/cancel", old["id"].as_str().unwrap()), &[]).await;
     world.shows("Withdrawn by the site, or answered elsewhere: the first at my site.").await;
     holds(&world.page, "document.querySelectorAll('#requests form').length === 1").await;
+    // So are the requests of a user whom the site disables.
+    let user = format!("users/{}", old["user"]["id"].as_str().unwrap());
+    world.site.post(&user, &[("disable_toopher_auth", "true")]).await;
+    world.shows("No pending requests").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
