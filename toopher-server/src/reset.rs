@@ -212,7 +212,8 @@ fn form(token: &str, question: Option<&str>, message: &str) -> String {
     });
     let message = if message.is_empty() { String::new() } else { format!("<p role=\"alert\">{message}</p>") };
     format!(
-        "<p>If you have lost your phone, or no longer use it, end its pairing here.</p>\
+        "<p>If you have lost your phone, or no longer use it, end its pairing here. If it is your last phone, your \
+         recovery codes end as well.</p>\
          {message}<form method=\"post\">{question}\
          <input type=\"hidden\" name=\"reset_authorization\" value=\"{}\"><button>End the pairing</button></form>",
         escape_html(token)

@@ -13,7 +13,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use fantoccini::{Client, Locator};
 use serde_json::json;
-use test_support::browser::{Browser, element, have_browser, holds, text, until};
+use test_support::browser::{self, Browser, element, have_browser, holds, text, until};
 use toopher_oauth1::{BaseUri, sign};
 use toopher_server::{Message, Server};
 use toopher_server_test_support::site::{self, Phone};
@@ -360,9 +360,9 @@ async fn a_phone_allows_denies_or_does_not_answer() {
         world.clock.advance(121);
         text(window, STATUS, "No answer in time").await;
         assert_eq!(window.active_element().await.unwrap().attr("role").await.unwrap().as_deref(), Some("status"));
+        screenshot(window, "authenticate-late").await;
         world.answer("not let in").await;
     }
-    screenshot(window, "authenticate-late").await;
 }
 
 #[tokio::test]
@@ -720,11 +720,11 @@ async fn without_scripts_the_page_reloads_and_keeps_input() {
         &world.browser.window_with(&[], json!({ "profile.managed_default_content_settings.javascript": 2 })).await;
     world.open(window, &world.far, &[]).await;
     text(window, STATUS, PENDING).await;
-    screenshot(window, "plain").await;
+    browser::screenshot(window, "plain").await;
     world.deny(&phone).await;
     text(window, STATUS, "Not allowed").await;
     text(window, "#rest", "Allow scripts").await;
-    screenshot(window, "plain-done").await;
+    browser::screenshot(window, "plain-done").await;
 
     world.open(window, &world.far, &[]).await;
     element(window, "a[href='?code']").await.click().await.unwrap();
@@ -732,7 +732,7 @@ async fn without_scripts_the_page_reloads_and_keeps_input() {
     assert!(window.find(Locator::Css("noscript meta, meta[http-equiv]")).await.is_err());
     type_into(window, "otp", "0000\n").await;
     text(window, "[role=alert]", "not accepted").await;
-    screenshot(window, "plain-wrong").await;
+    browser::screenshot(window, "plain-wrong").await;
     assert!(window.find(Locator::Css("noscript meta, meta[http-equiv]")).await.is_err());
     type_into(window, "otp", &(world.code(&phone) + "\n")).await;
     text(window, STATUS, "Allowed").await;

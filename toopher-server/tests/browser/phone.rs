@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
-use test_support::browser::{Browser, have_browser, holds, keep};
+use test_support::browser::{self, Browser, have_browser, holds, keep};
 use test_support::{have, output};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -929,7 +929,8 @@ async fn unsupported_browsers_get_a_reason() {
     let shown = world.page.find(Locator::Css("noscript p")).await.unwrap().text().await.unwrap();
     assert!(shown.contains("needs JavaScript"), "{shown}");
     assert!(!world.page.find(Locator::Id("starting")).await.unwrap().is_displayed().await.unwrap());
-    screenshot(&world.page, "phone-no-script").await;
+    // The rules of the other pictures need scripts.
+    browser::screenshot(&world.page, "phone-no-script").await;
 }
 
 /// Screenshots for people.
