@@ -40,6 +40,11 @@ impl Limit {
         [Self { subject: format!("numbers of pairing {pairing}"), max: 10, period: HOUR }]
     }
 
+    /// Mails with a reset link that a user requests on a page.
+    pub(crate) fn on_reset_mails(user: &str) -> [Self; 1] {
+        [Self { subject: format!("reset mails of user {user}"), max: 5, period: HOUR }]
+    }
+
     /// Answers to the security question of a reset link, in addition to the limit of each link: a user can request
     /// further links.
     pub(crate) fn on_answers(pairing: &str) -> [Self; 1] {

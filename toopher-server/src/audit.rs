@@ -4,6 +4,7 @@ use http::StatusCode;
 use tower_toopher::middleware::escape_for_log;
 
 use crate::api_error::ApiError;
+use crate::client_address;
 use crate::error::ServerError;
 
 /// The target of the events. The middleware uses the same one.
@@ -134,6 +135,7 @@ impl Audit {
                     reason = outcome.reason(),
                     factor = outcome.factor(),
                     by = self.by,
+                    client = client_address::current().map(tracing::field::display),
                     requester = text(&self.requester),
                     user = text(&self.user),
                     action = text(&self.action),

@@ -123,8 +123,8 @@ impl Server {
         for (pairing,) in pairings {
             let mut audit = Audit::for_pairing().decided_by("administrator");
             let unpaired = async {
-                self.describe_pairing(&pairing, None, &mut audit).await?;
-                self.unpair(&pairing, Some(id), &mut audit).await
+                let user = self.describe_pairing(&pairing, None, &mut audit).await?;
+                self.unpair((&user, &pairing), Some(id), false, &mut audit).await
             };
             let unpaired = unpaired.await;
             audit.close(unpaired).map_err(|error| ServerError::from(error.message()))?;

@@ -43,6 +43,7 @@ mod audit;
 mod authenticate;
 mod body;
 mod cleanup;
+mod client_address;
 mod clock;
 mod clock_check;
 mod crypto;
@@ -68,21 +69,24 @@ mod phone;
 mod phrases;
 mod public_url;
 mod push_request;
+mod qr;
 mod ready;
 mod recovery_codes;
 mod requests;
 mod reset;
+mod root;
 mod state;
 mod subject;
 mod terminals;
 mod test_write;
 mod transactions;
+mod unpair;
 mod upgrade;
 mod users;
 mod web;
 
 use axum::Router;
-use axum::middleware::{map_request, map_response};
+use axum::middleware::{from_fn, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderValue, header};
@@ -91,6 +95,7 @@ use self::api_error::ApiError;
 use self::public_url::record_path;
 
 pub use self::admin::{Requester, UserSummary};
+pub use self::client_address::ClientAddress;
 pub use self::devices::{Phone, PhonePairing};
 pub use self::error::ServerError;
 pub use self::future_times::ClockRepair;
@@ -102,7 +107,8 @@ pub use tower_toopher::crypto::SealingKey;
 impl Server {
     /// The API under `/v1`, the API of phones under `/phone/v1`, and the page of a phone at `/phone`.
     ///
-    /// Other paths get an error in the format of the API.
+    /// Other paths get an error in the format of the API. Browsers get a page at the root that links to the page of a
+    /// phone.
     pub fn router(&self) -> Router {
         let v1 = Router::new()
             .route("/pairings/create", post(pairings::create))
@@ -113,7 +119,7 @@ impl Server {
             .route("/pairings/{id}", get(pairings::status).post(pairings::update))
             .route("/pairings/{id}/generate_reset_link", post(reset::generate_link))
             .route("/pairings/{id}/send_reset_link", post(reset::send_link))
-            .route("/pairings/{id}/reset", get(reset::page).post(reset::submit))
+            .route("/pairings/{id}/reset", get(reset::show).post(reset::submit))
             .route("/authentication_requests/initiate", post(initiate::initiate))
             .route("/authentication_requests/{id}", get(requests::status))
             .route("/authentication_requests/{id}/otp_auth", post(requests::otp_auth))
@@ -132,8 +138,9 @@ impl Server {
             .nest("/web", web::router())
             .nest("/phone/v1", phone::router())
             .merge(phone::page())
-            .fallback(async || ApiError::NOT_FOUND)
+            .fallback(root::fallback)
             .method_not_allowed_fallback(async || ApiError::NOT_ALLOWED)
+            .layer(from_fn(client_address::scope))
             .layer(map_request(record_path))
             .layer(map_response(name_charset))
             .with_state(self.clone())

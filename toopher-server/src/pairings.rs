@@ -11,7 +11,6 @@ use tower_toopher::totp::Secret;
 use crate::aad;
 use crate::api_error::ApiError;
 use crate::attempts::Limit;
-use crate::audit::{Audit, Outcome};
 use crate::authenticate::AuthenticatedCall;
 use crate::crypto::{digest, token};
 use crate::id::{Id, new_id};
@@ -52,16 +51,6 @@ impl Server {
             self.release_attempt(limits).await;
         }
         Ok(device)
-    }
-
-    /// Deactivates a pairing, and notifies its device, if it has one.
-    pub(crate) async fn unpair(&self, id: &str, device: Option<&str>, audit: &mut Audit) -> Result<(), ApiError> {
-        let ended =
-            query("UPDATE pairings SET state = 'deactivated', modified = $1 WHERE id = $2 AND state <> 'deactivated'");
-        let ended = ended.bind(self.now_i64()?).bind(id).execute(&self.database).await?;
-        audit.settle((ended > 0).then_some(Outcome::Unpaired));
-        self.notify(device).await;
-        Ok(())
     }
 
     pub(crate) async fn pairing_response(&self, requester: &str, id: &str) -> Result<Json<Value>, ApiError> {
@@ -141,11 +130,15 @@ impl Server {
     }
 }
 
-/// Pairs with the phone that scans the QR code, which [`qr`] returns.
+/// Pairs with the phone that scans the QR code, which [`qr`] returns, or opens the same link.
 pub(crate) async fn create_qr(State(server): State<Server>, call: AuthenticatedCall) -> Result<Json<Value>, ApiError> {
     let user = server.user_named(&call.requester_id, call.params.require(&["user_name"])?).await?;
-    let id = server.new_pairing(&user.user_id, None, Some(&token()?), false).await?;
-    server.pairing_response(&call.requester_id, &id).await
+    let claim = token()?;
+    let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
+    let mut response = server.pairing_response(&call.requester_id, &id).await?;
+    // For the device that displays the QR code.
+    response["link"] = server.claim_link(&claim).into();
+    Ok(response)
 }
 
 /// Pairs with the phone that opens the link in a text message.
@@ -160,12 +153,19 @@ pub(crate) async fn create_sms(State(server): State<Server>, call: Authenticated
     let claim = token()?;
     let id = server.new_pairing(&user.user_id, None, Some(&claim), false).await?;
     let name: String = visible_name(name).chars().take(64).collect();
-    let text = format!("To use this phone to log in as {name}, open {}/phone#claim={claim}", server.shared.public_url);
+    let text = format!("To use this phone to log in as {name}, open {}", server.claim_link(&claim));
     server.send(Message::Sms { number, text }).await?;
     server.pairing_response(&call.requester_id, &id).await
 }
 
-/// The QR code of a pairing: the URL of the phone's page with the claim in its fragment, which is in no server log.
+impl Server {
+    /// The URL of the phone's page with the claim in its fragment, which is in no server log.
+    fn claim_link(&self, claim: &str) -> String {
+        format!("{}/phone#claim={claim}", self.shared.public_url)
+    }
+}
+
+/// The QR code of a pairing, which contains the link.
 pub(crate) async fn qr(
     State(server): State<Server>,
     Id(id): Id,
@@ -180,8 +180,7 @@ pub(crate) async fn qr(
             .flatten();
     let claim = server.sealing_key().decrypt(&aad::claim(&id), &sealed.ok_or(ApiError::DECIDED)?)?;
     let claim = std::str::from_utf8(&claim).map_err(|error| ApiError::internal(&error))?;
-    let url = format!("{}/phone#claim={claim}", server.shared.public_url);
-    let code = qrcode::QrCode::new(url).map_err(|error| ApiError::internal(&error))?;
+    let code = qrcode::QrCode::new(server.claim_link(claim)).map_err(|error| ApiError::internal(&error))?;
     let image = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(200, 200).build();
     Ok(([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], image).into_response())
 }
@@ -203,7 +202,8 @@ pub(crate) async fn update(
     let pairing = server.pairing(&call.requester_id, &id).await?.ok_or(ApiError::NO_PAIRING)?;
     if call.params.flag(&["deactivated"])? == Some(true) {
         let mut audit = call.audit(pairing.audit().decided_by("site"));
-        let unpaired = server.unpair(&id, pairing.device_id.as_deref(), &mut audit).await;
+        let (ended, device) = ((pairing.user.user_id.as_str(), id.as_str()), pairing.device_id.as_deref());
+        let unpaired = server.unpair(ended, device, false, &mut audit).await;
         audit.close(unpaired)?;
     }
     server.pairing_response(&call.requester_id, &id).await

@@ -58,21 +58,21 @@ impl Server {
         Ok(decided.execute(&self.database).await? > 0)
     }
 
-    /// Answers a pending request with an OTP. After a wrong OTP the request stays pending: the phone, or another OTP,
-    /// can still answer it.
+    /// Answers a pending request with an OTP of `pairing`, or of all pairings and the recovery codes. After a wrong OTP
+    /// the request stays pending: the phone, or another OTP, can still answer it.
     pub(crate) async fn answer_by_otp(
         &self,
         request: &RequestRow,
+        pairing: Option<&str>,
         otp: &str,
         audit: &mut Audit,
     ) -> Result<OtpCheck, ApiError> {
-        let pairing = request.request_pairing_id.as_deref();
         let check = self.check_current_otp(request.terminal.user_id(), pairing, otp).await?;
         check.describe_denial(audit);
         if let OtpCheck::Right(factor) = check {
             let first = self.decide(&request.request_id, "granted", true, "").await?;
             audit.settle(if first { Outcome::Granted(factor.name()) } else { Outcome::Denied("not_pending") });
-            self.notify_pairing(pairing).await?;
+            self.notify_pairing(request.request_pairing_id.as_deref()).await?;
         }
         Ok(check)
     }
@@ -118,7 +118,8 @@ pub(crate) async fn otp_auth(
             server.reject_if_revoked(&request).await?;
             return Ok(Json(request.json()));
         }
-        let check = server.answer_by_otp(&request, otp, &mut audit).await?;
+        let pairing = request.request_pairing_id.as_deref();
+        let check = server.answer_by_otp(&request, pairing, otp, &mut audit).await?;
         if let OtpCheck::Wrong { message, .. } = check {
             // As it was before the check: another call may have answered it since, with another code.
             let mut answer = Json(request.json());

@@ -108,7 +108,9 @@ impl Server {
         if let Some(row) = query("SELECT id, sealed_secret FROM requesters LIMIT 1").row(&server.database).await? {
             let (id, sealed): (String, Vec<u8>) = (row.get("id")?, row.get("sealed_secret")?);
             let decrypted = server.sealing_key().decrypt(&aad::consumer_secret(&id), &sealed);
-            decrypted.map_err(|_| "the secrets in the database are encrypted with another key")?;
+            decrypted.map_err(|_| {
+                "the secrets in the database are encrypted with another key: set --key-file to the key of this database"
+            })?;
         }
         Ok(server)
     }
@@ -176,6 +178,15 @@ impl Server {
         self
     }
 
+    /// Checks a public URL, as the functions that open a server do.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the URL is invalid, which does not contain the URL.
+    pub fn check_public_url(public_url: &str) -> Result<(), ServerError> {
+        Ok(PublicUrl::parse(public_url).map(drop).map_err(BoxError::from)?)
+    }
+
     /// The URL that clients sign, without `/v1`, in the spelling that the server uses.
     #[must_use]
     pub fn public_url(&self) -> String {
@@ -215,6 +226,10 @@ impl Server {
     /// Rejects a call that needs a messenger if there is none.
     pub(crate) fn require_messenger(&self) -> Result<&Messenger, ApiError> {
         self.messenger.as_deref().ok_or(ApiError::NO_MESSAGES)
+    }
+
+    pub(crate) fn can_send(&self) -> bool {
+        self.messenger.is_some()
     }
 
     pub(crate) async fn send(&self, message: Message) -> Result<(), ApiError> {

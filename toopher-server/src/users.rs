@@ -5,7 +5,6 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use toopher_sql::{Executor, SqlError, query};
 use tower_toopher::UserId;
-use tower_toopher::totp::RecoveryCode;
 
 use crate::api_error::ApiError;
 use crate::audit::{Audit, Outcome};
@@ -13,6 +12,7 @@ use crate::authenticate::AuthenticatedCall;
 use crate::error::ServerError;
 use crate::id::{Id, new_id};
 use crate::models::{USER_COLUMNS, User};
+use crate::recovery_codes::new_recovery_codes;
 use crate::state::Server;
 
 const NAME: &[&str] = &["name", "user_name"];
@@ -153,6 +153,11 @@ pub(crate) async fn update(
         let updated = updated.bind(enabled).bind(server.now_i64()?).bind(&call.requester_id).bind(&id);
         audit.user = Some(updated.scalar(&server.database).await?.ok_or(ApiError::NO_USER)?);
         audit.settle(enabled.map(Outcome::from_enabled));
+        // The requests of a disabled user are not pending on the phones.
+        let devices = query("SELECT device_id FROM pairings WHERE user_id = $1 AND state = 'enabled'").bind(&id);
+        for device in devices.rows(&server.database).await? {
+            server.notify(device.get::<Option<String>>("device_id")?.as_deref()).await;
+        }
         Ok(Json(server.user(&call.requester_id, &id).await?.ok_or(ApiError::NO_USER)?.json()))
     };
     let updated = updated.await;
@@ -209,16 +214,9 @@ impl Server {
             None => return Err(ApiError::NO_USER),
         };
         audit.user = Some(name.to_owned());
-        let codes = RecoveryCode::generate()?;
-        let user = UserId::new(id.as_str()).map_err(|error| ApiError::internal(&error))?;
-        let mut statements = vec![query("DELETE FROM recovery_codes WHERE user_id = $1").bind(&id)];
-        statements.extend(codes.iter().map(|code| {
-            let insert = query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)");
-            insert.bind(&id).bind(&code.digest(&user).as_bytes()[..])
-        }));
+        let (codes, statements) = new_recovery_codes(&id, None)?;
         self.execute_for_user(&id, statements).await?;
         audit.settle(Outcome::NewRecoveryCodes);
-        let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
-        Ok(Json(json!({ "otp_list": codes })))
+        Ok(Json(json!({ "otp_list": codes.lines().collect::<Vec<_>>() })))
     }
 }

@@ -66,6 +66,9 @@ macro_rules! unanswered {
 /// The reason of an expired request that [`Server::cleanup`](crate::Server::cleanup) has denied.
 pub(crate) const UNANSWERED: &str = unanswered!();
 
+/// The reason of a request for which a wrong number was typed on the phone.
+pub(crate) const WRONG_NUMBER: &str = "The number was wrong.";
+
 /// `$1` is the current time.
 pub(crate) const REQUEST_COLUMNS: &str = concat!(
     "r.id AS request_id,
@@ -121,6 +124,11 @@ impl RequestRow {
             otp_only: false,
             terminal: denied.terminal,
         }
+    }
+
+    /// When the request expires, unless it was answered.
+    pub(crate) fn expires(&self) -> i64 {
+        self.request_expires
     }
 
     /// Whether an approval has granted the request: a person on the phone, or a rule, and no OTP.
@@ -184,13 +192,23 @@ impl RequestRow {
         json
     }
 
-    /// The outcome, as a heading for the user.
-    pub(crate) fn outcome(&self) -> &'static str {
+    /// The outcome, as a heading and a sentence for the user.
+    pub(crate) fn outcome(&self) -> (&'static str, &'static str) {
         match self.request_state.as_str() {
-            "granted" => "Allowed",
-            "cancelled" => "Cancelled",
-            _ if self.expired => "No answer in time",
-            _ => "Not allowed",
+            "granted" => ("Allowed", "You are returned to the site."),
+            "cancelled" => ("Cancelled", "The request is no longer on your phone. To try again, start at the site."),
+            _ if self.expired => {
+                ("No answer in time", "The request is no longer on your phone. To try again, start at the site.")
+            }
+            _ if self.reason == WRONG_NUMBER => (
+                "Wrong number",
+                "The number that was typed on the phone is not the one that this page showed. To try again, start at \
+                 the site.",
+            ),
+            _ => (
+                "Not allowed",
+                "The request was denied on your phone. If you have done that by mistake, start again at the site.",
+            ),
         }
     }
 

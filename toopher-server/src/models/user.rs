@@ -37,6 +37,10 @@ impl User {
         &self.user_name
     }
 
+    pub(crate) fn recovery_codes_left(&self) -> i64 {
+        self.recovery_codes_left
+    }
+
     pub(crate) fn has_recovery_codes(&self) -> bool {
         self.recovery_codes_left > 0
     }

@@ -11,12 +11,16 @@ mod pairings;
 mod register;
 mod requests;
 
-use axum::Router;
+use axum::extract::State;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use http::{HeaderValue, header};
+use serde_json::{Value, json};
 
+use crate::api_error::ApiError;
+use crate::models::Device;
 use crate::state::Server;
 
 pub(crate) use self::page::router as page;
@@ -27,6 +31,7 @@ pub(crate) fn router() -> Router<Server> {
         .route("/devices", post(register::register))
         .route("/phrases", post(register::new_phrase))
         .route("/claims", post(pairings::claim))
+        .route("/overview", get(overview))
         .route("/pairings", get(pairings::pairings))
         .route("/pairings/{id}/allow", post(pairings::allow_pairing))
         .route("/pairings/{id}/deny", post(pairings::deny_pairing))
@@ -38,6 +43,16 @@ pub(crate) fn router() -> Router<Server> {
         .route("/automations/{id}/remove", post(automations::remove_automation))
         .route("/events", get(events::events))
         .layer(map_response(no_store))
+}
+
+/// All that a phone shows, in one call.
+async fn overview(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
+    let (pairings, requests, automations) = tokio::try_join!(
+        pairings::pairings(State(server.clone()), device.clone()),
+        requests::requests(State(server.clone()), device.clone()),
+        automations::automations(State(server.clone()), device.clone()),
+    )?;
+    Ok(Json(json!({ "pairings": pairings.0, "requests": requests.0, "automations": automations.0 })))
 }
 
 async fn no_store(mut response: Response) -> Response {

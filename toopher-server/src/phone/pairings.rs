@@ -112,18 +112,24 @@ pub(super) async fn claim(
 }
 
 pub(super) async fn pairings(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
+    // One that can no longer be allowed is not pending for the phone.
     let rows = query(
-        "SELECT p.id, p.state, p.created, u.name AS user, r.name AS requester FROM pairings p
+        "SELECT p.id, p.state, p.created, p.modified, u.name AS user, r.name AS requester FROM pairings p
          JOIN users u ON u.id = p.user_id JOIN requesters r ON r.id = u.requester_id
-         WHERE p.device_id = $1 AND p.state IN ('pending', 'enabled') ORDER BY p.created, p.id",
+         WHERE p.device_id = $1 AND (p.state = 'enabled' OR (p.state = 'pending' AND p.modified > $2))
+         ORDER BY p.created, p.id",
     )
     .bind(&device.id)
+    .bind(server.now_i64()?.saturating_sub(PAIRING_LIFETIME))
     .rows(&server.database)
     .await?;
     let pairing = |row: &Row| {
+        let is_pending = row.get::<String>("state")? == "pending";
+        let modified: i64 = row.get("modified")?;
         Ok::<_, SqlError>(json!({
             "id": row.get::<String>("id")?,
-            "pending": row.get::<String>("state")? == "pending",
+            "pending": is_pending,
+            "expires": is_pending.then(|| modified.saturating_add(PAIRING_LIFETIME)),
             "requester": row.get::<String>("requester")?,
             "user": row.get::<String>("user")?,
             "created": row.get::<i64>("created")?,

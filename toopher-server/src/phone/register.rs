@@ -10,6 +10,7 @@ use crate::api_error::ApiError;
 use crate::body::JsonBody;
 use crate::id::new_id;
 use crate::models::Device;
+use crate::qr;
 use crate::state::Server;
 
 #[derive(Deserialize)]
@@ -35,13 +36,5 @@ pub(super) async fn register(
 /// Generates a phrase, which replaces the previous one of the device.
 pub(super) async fn new_phrase(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
     let (phrase, expires) = server.phrases.show(&device, server.now_i64()?).await?;
-    Ok(Json(json!({ "phrase": phrase, "expires": expires, "qr": qr(&phrase)? })))
-}
-
-/// A QR code as rows of `1` for dark and `0` for light, so that the page draws it without trusting markup.
-fn qr(text: &str) -> Result<Vec<String>, ApiError> {
-    let code = qrcode::QrCode::new(text).map_err(|error| ApiError::internal(&error))?;
-    let modules = code.to_colors();
-    let row = |row: &[qrcode::Color]| row.iter().map(|module| module.select('1', '0')).collect();
-    Ok(modules.chunks(code.width()).map(row).collect())
+    Ok(Json(json!({ "phrase": phrase, "expires": expires, "qr": qr::rows(&phrase)? })))
 }

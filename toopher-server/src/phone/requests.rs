@@ -12,13 +12,13 @@ use crate::attempts::Limit;
 use crate::audit::{Audit, Outcome};
 use crate::body::JsonBody;
 use crate::id::{Id, new_id};
-use crate::models::{Device, REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS};
+use crate::models::{Device, REQUEST_COLUMNS, RequestRow, TERMINAL_COLUMNS, USER_COLUMNS, WRONG_NUMBER};
 use crate::state::Server;
 
 /// True for an answer that allows a request with a wrong number. A missing number is wrong.
-const WRONG_NUMBER: &str = "($1 = 'granted' AND number IS NOT NULL AND number IS DISTINCT FROM $6)";
+const IS_WRONG_NUMBER: &str = "($1 = 'granted' AND number IS NOT NULL AND number IS DISTINCT FROM $6)";
 
-/// The pending requests of this device.
+/// The pending requests of this device, the newest one first.
 pub(super) async fn requests(State(server): State<Server>, device: Device) -> Result<Json<Value>, ApiError> {
     Ok(Json(server.pending(&device, None).await?.iter().map(|(row, [name, _])| row.for_phone(name)).collect()))
 }
@@ -32,7 +32,7 @@ impl Server {
              JOIN terminals t ON t.id = r.terminal_id JOIN actions a ON a.id = r.action_id
              JOIN pairings p ON p.id = r.pairing_id
              WHERE p.device_id = $2 AND p.state = 'enabled' AND u.enabled AND r.state = 'pending' AND r.expires > $1
-                AND ($3 IS NULL OR r.id = $3) ORDER BY r.created, r.id LIMIT 100"
+                AND ($3 IS NULL OR r.id = $3) ORDER BY r.created DESC, r.id LIMIT 100"
         );
         let rows = query(text).bind(self.now_i64()?).bind(&device.id).bind(id).rows(&self.database).await?;
         let read = |row: &Row| Ok::<_, SqlError>((row.read()?, [row.get("requester")?, row.get("consumer_key")?]));
@@ -78,8 +78,8 @@ impl Server {
         // The statement that decides also checks the device, the pairing and the number. A wrong number denies the
         // request: with two digits, further guesses would soon succeed.
         let statement = format!(
-            "UPDATE requests SET modified = $3, state = CASE WHEN {WRONG_NUMBER} THEN 'denied' ELSE $1 END,
-                reason = CASE WHEN {WRONG_NUMBER} THEN 'The number was wrong.' ELSE $2 END
+            "UPDATE requests SET modified = $3, state = CASE WHEN {IS_WRONG_NUMBER} THEN 'denied' ELSE $1 END,
+                reason = CASE WHEN {IS_WRONG_NUMBER} THEN '{WRONG_NUMBER}' ELSE $2 END
              WHERE id = $4 AND state = 'pending' AND expires > $3 AND pairing_id IN
                 (SELECT p.id FROM pairings p JOIN users u ON u.id = p.user_id
                  WHERE p.device_id = $5 AND p.state = 'enabled' AND u.enabled) RETURNING state, reason"

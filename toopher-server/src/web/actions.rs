@@ -2,6 +2,7 @@
 
 use toopher_sql::query;
 
+use super::answers::rejection;
 use super::session::Session;
 use crate::api_error::ApiError;
 use crate::attempts::Limit;
@@ -10,10 +11,10 @@ use crate::crypto::digest;
 use crate::models::PairingRow;
 use crate::otp::OtpCheck;
 use crate::params::Params;
+use crate::recovery_codes::is_recovery_code;
 use crate::state::Server;
 
 const UNSUPPORTED: &str = "This page does not support this action.";
-const WRONG_CODE: &str = "This code was not accepted. Wait for the next one.";
 
 impl Session {
     /// Performs the action of a form. Returns a sentence for the user if the action was rejected.
@@ -28,12 +29,30 @@ impl Session {
                 Some(pairing) if pairing.pairing_state == "enabled" => Ok(Some(UNSUPPORTED)),
                 _ => self.pair(server, field("phrase")?, field("otp")?).await,
             },
-            "otp" if self.kind == "authenticate" => {
+            "otp" | "recovery" if self.kind == "authenticate" => {
                 let otp = field("otp")?;
+                let recovers = field("act")? == "recovery" && self.is_unpaired(server).await?;
                 let mut audit = self.audit(Audit::for_request().decided_by("otp"));
-                let answered = self.answer(server, otp, &mut audit).await;
+                let answered = if recovers {
+                    self.recover(server, otp, &mut audit).await
+                } else {
+                    self.answer(server, otp, &mut audit).await
+                };
                 audit.close(answered)
             }
+            "restart" => self.restart_pairing(server).await.map(|()| None),
+            "again" if self.kind == "authenticate" => self.ask_again(server).await.map(|()| None),
+            "cancel" if self.kind == "authenticate" => self.withdraw(server).await.map(|_| None),
+            "mail" if matches!(self.kind.as_str(), "authenticate" | "manage") => {
+                self.send_reset_link(server, field("pairing")?).await
+            }
+            "codes" if self.kind == "manage" => {
+                let otp = field("otp")?;
+                let mut audit = self.audit(Audit::for_user().decided_by("otp"));
+                let created = self.new_codes(server, otp, &mut audit).await;
+                audit.close(created)
+            }
+            "saved" => self.forget_codes(server).await.map(|()| None),
             // Needs a code: with the first factor alone, an attacker must not be able to remove the second one.
             "remove" if matches!(self.kind.as_str(), "manage" | "unpair") => {
                 let (pairing, otp) = (field("pairing")?, field("otp")?);
@@ -45,25 +64,15 @@ impl Session {
         }
     }
 
-    /// Answers the pending request with a code.
-    async fn answer(&self, server: &Server, otp: &str, audit: &mut Audit) -> Result<Option<&'static str>, ApiError> {
-        let request = match &self.request_id {
-            None => None,
-            Some(id) => server.request(&self.requester_id, id).await?,
-        };
-        // No code is used up for a request that is decided or expired.
-        let Some(request) = request.filter(|request| request.request_state == "pending") else {
-            audit.settle(None);
-            return Ok(Some("No request is pending."));
-        };
-        request.describe(audit);
-        Ok(match server.answer_by_otp(&request, otp, audit).await? {
-            OtpCheck::Right(_) => None,
-            OtpCheck::Wrong { .. } => Some(WRONG_CODE),
-        })
+    /// Whether the page authenticates a user without a phone, and offers to pair one.
+    async fn is_unpaired(&self, server: &Server) -> Result<bool, ApiError> {
+        let user = server.user(&self.requester_id, &self.user_id).await?.ok_or(ApiError::NO_USER)?;
+        let pairing = self.pairing(server).await?;
+        let is_paired = pairing.is_some_and(|pairing| pairing.pairing_state == "enabled");
+        Ok(user.user_enabled && self.inline_pairing && !is_paired)
     }
 
-    /// Removes a pairing, with a code of that phone.
+    /// Removes a pairing, with a code of that phone, or a recovery code.
     async fn remove(
         &self,
         server: &Server,
@@ -79,12 +88,16 @@ impl Session {
             return Ok(Some("This phone is not paired."));
         };
         audit.pairing = Some(id.to_owned());
-        let check = server.check_current_otp(&self.user_id, Some(id), otp).await?;
+        // A user who has lost the phone has recovery codes.
+        let has_lost_it = is_recovery_code(otp);
+        let scope = if has_lost_it { None } else { Some(id) };
+        let check = server.check_current_otp(&self.user_id, scope, otp).await?;
         check.describe_denial(audit);
         match check {
-            OtpCheck::Wrong { .. } => Ok(Some(WRONG_CODE)),
+            OtpCheck::Wrong { reason, .. } => Ok(Some(rejection(otp, reason))),
             OtpCheck::Right(_) => {
-                server.unpair(id, pairing.device_id.as_deref(), audit).await?;
+                let device = pairing.device_id.as_deref();
+                server.unpair((&self.user_id, id), device, has_lost_it, audit).await?;
                 self.set_pairing(server, id).await?;
                 Ok(None)
             }
@@ -113,15 +126,37 @@ impl Session {
         }
         let limits = Limit::on_phrases(&self.requester_id, &self.user_id);
         let Some(device) = server.take_phrase(&limits, phrase).await? else {
-            return Ok(Some("No phone shows these words. They change every few minutes."));
+            return Ok(Some("No phone shows these words. They change every few minutes: compare them with the phone."));
         };
         // After the phrase, which the phone replaces: a wrong phrase must not use up a recovery code.
         if user.has_recovery_codes() && !self.has_used_code(server, code).await? {
-            return Ok(Some("This recovery code was not accepted. The phone shows new words."));
+            return Ok(Some(
+                "This recovery code was not accepted. Each is valid once: use another one. The words are used up: let \
+                 the phone show other words.",
+            ));
         }
         let id = server.new_pairing(&self.user_id, Some(&device), None, true).await?;
         self.set_pairing(server, &id).await?;
+        // The codes that came with the lost phone.
+        let move_codes =
+            query("UPDATE recovery_codes SET pairing_id = $1 WHERE user_id = $2 AND pairing_id IS NOT NULL");
+        move_codes.bind(&id).bind(&self.user_id).execute(&server.database).await?;
         Ok(None)
+    }
+
+    /// Withdraws the pending pairing of this page from the phone, so that the page asks for other words.
+    async fn restart_pairing(&self, server: &Server) -> Result<(), ApiError> {
+        let withdraw = query("UPDATE pairings SET state = 'denied', modified = $1 WHERE id = $2 AND state = 'pending'");
+        let withdraw = withdraw.bind(server.now_i64()?).bind(&self.pairing_id);
+        if withdraw.execute(&server.database).await? > 0 {
+            let mut audit = self.audit(Audit::for_pairing().decided_by("site"));
+            audit.pairing.clone_from(&self.pairing_id);
+            audit.settle(Outcome::Cancelled);
+            let forget = query("UPDATE web_sessions SET pairing_id = NULL WHERE token_digest = $1");
+            forget.bind(digest(&self.token)).execute(&server.database).await?;
+            server.notify_pairing(self.pairing_id.as_deref()).await?;
+        }
+        Ok(())
     }
 
     /// Uses up a recovery code. Returns whether it was accepted.

@@ -4,10 +4,18 @@
 //! When the page is done, it posts a signed result to the window around the frame, which sends it to the site.
 
 mod actions;
+mod answers;
 mod browser;
+mod codes;
+mod forms;
+mod manage;
+mod new_session;
 mod open;
+mod other;
 mod page;
 mod payload;
+mod reply;
+mod request;
 mod session;
 mod show;
 mod views;

@@ -7,8 +7,9 @@ use http::{Method, StatusCode, header};
 use toopher_oauth1::OauthRequest;
 
 use super::browser::{TERMINAL_COOKIE, origin, require_frame, terminal_cookie};
+use super::new_session::NewSession;
 use super::page::{error_page, with_headers};
-use super::session::{NewSession, Session};
+use super::session::Session;
 use crate::api_error::ApiError;
 use crate::audit::Audit;
 use crate::crypto::token;

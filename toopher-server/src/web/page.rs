@@ -2,6 +2,7 @@
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use zeroize::Zeroizing;
 
 use super::payload::Payload;
 use super::session::Session;
@@ -55,7 +56,7 @@ pub(super) fn with_headers(mut response: Response, origin: Option<&str>) -> Resp
 /// An error for the user, without a signed result. `root` is the relative URL of the folder with the style.
 pub(super) fn error_page(error: &ApiError, root: &str) -> Response {
     let status = format!("<h1>This page cannot be shown</h1><p>{}</p>", escape_html(error.message()));
-    with_headers((error.status(), Html(document("", root, "", &status, ""))).into_response(), None)
+    with_headers((error.status(), Html(document("", root, None, "", &status, ""))).into_response(), None)
 }
 
 /// The page that a client names if it cannot sign the URL of a page. It does not show the message in the URL, which any
@@ -68,9 +69,10 @@ pub(super) async fn unsignable() -> Response {
 
 /// All pages have the same parts, which the script replaces by those of another one: the status, whose changes screen
 /// readers announce, and the rest.
-fn document(head: &str, root: &str, user: &str, status: &str, rest: &str) -> String {
+fn document(head: &str, root: &str, theme: Option<&str>, user: &str, status: &str, rest: &str) -> String {
+    let theme = theme.map_or_else(String::new, |theme| format!(" data-theme=\"{theme}\""));
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+        "<!doctype html><html lang=\"en\"{theme}><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Second factor</title>\
          <link rel=\"stylesheet\" href=\"{root}/frame.css\">{head}<main>{user}\
          <div role=\"status\" tabindex=\"-1\">{status}</div><div id=\"rest\">{rest}</div></main></html>"
@@ -83,15 +85,45 @@ pub(super) struct Page {
     rest: String,
     pending: bool,
     result: Option<Payload>,
+    /// New recovery codes, a line each. The result is only posted when the user has saved them.
+    codes: Option<Zeroizing<String>>,
+    /// The end of the page, with its time limit.
+    foot: String,
 }
 
 impl Page {
     pub(super) fn form(status: &str, form: &str) -> Self {
-        Self { status: status.to_owned(), rest: form.to_owned(), pending: false, result: None }
+        Self {
+            status: status.to_owned(),
+            rest: form.to_owned(),
+            pending: false,
+            result: None,
+            codes: None,
+            foot: String::new(),
+        }
     }
 
     pub(super) fn pending(status: &str, form: &str) -> Self {
         Self { pending: true, ..Self::form(status, form) }
+    }
+
+    /// New recovery codes on the settings page.
+    pub(super) fn new_codes(codes: Zeroizing<String>) -> Self {
+        Self { codes: Some(codes), ..Self::form("<h1>Save your recovery codes</h1>", "") }
+    }
+
+    pub(super) fn with_codes(self, codes: Option<Zeroizing<String>>) -> Self {
+        Self { codes, ..self }
+    }
+
+    /// Adds elements at the end, and the time limit: for how many seconds the page can be used, and what is then.
+    pub(super) fn with_limit(self, elements: &str, left: i64, then: &str) -> Self {
+        let foot = format!(
+            "<div class=\"foot\">{elements}<p class=\"left\" data-left=\"{}\" hidden>Expires in \
+             <span class=\"time\"></span>. {then}</p></div>",
+            left.max(0)
+        );
+        Self { foot, ..self }
     }
 
     /// For a user with too many requests. It does not reload, because a reload would send another request as soon as
@@ -104,10 +136,13 @@ impl Page {
         )
     }
 
-    pub(super) fn done(text: &str, result: Payload) -> Self {
-        let text = if text.is_empty() { "One moment" } else { text };
-        let rest = "<p class=\"plain\">The result is sent by a script. Allow scripts, and start again.</p>";
-        Self { result: Some(result), ..Self::form(&format!("<h1>{text}</h1>"), rest) }
+    /// A result, with a heading and a sentence for the user, who can send it again if the site does not react.
+    pub(super) fn done(heading: &str, text: &str, result: Payload) -> Self {
+        let heading = if heading.is_empty() { "One moment" } else { heading };
+        let text = if text.is_empty() { String::new() } else { format!("<p>{text}</p>") };
+        let rest = "<p class=\"plain\">The result is sent by a script. Allow scripts, and start again.</p>\
+             <p><button type=\"button\" id=\"continue\" hidden>Continue</button></p>";
+        Self { result: Some(result), ..Self::form(&format!("<h1>{heading}</h1>{text}"), rest) }
     }
 
     /// Without scripts, a pending page reloads, which would clear the form. So the form is on a second page, which does
@@ -130,6 +165,9 @@ impl Page {
         typing: bool,
     ) -> Result<Response, ApiError> {
         let mut head = String::from("<script src=\"../frame.js\" defer></script>");
+        if let Some(codes) = &self.codes {
+            self.rest = codes_section(codes);
+        }
         if self.pending {
             head.push_str(self.without_script(typing));
         }
@@ -139,14 +177,31 @@ impl Page {
             escape_html(&visible_name(&session.user_name)),
             escape_html(&visible_name(&session.requester_name))
         );
+        self.rest.push_str(&self.foot);
         if let Some(result) = self.result {
-            let message = result.message(server, session).await?;
+            let is_posted = self.codes.is_none();
+            let message = result.message(server, session, is_posted).await?;
+            let held = if is_posted { "" } else { "<span id=\"held\"></span>" };
             self.rest.push_str(&format!(
-                "<script type=\"application/json\" id=\"outcome\" data-origin=\"{}\">{message}</script>",
+                "{held}<script type=\"application/json\" id=\"outcome\" data-origin=\"{}\">{message}</script>",
                 escape_html(session.origin.as_deref().unwrap_or("*"))
             ));
         }
-        let page = document(&head, "..", &user, &self.status, &self.rest);
+        let page = document(&head, "..", session.theme.as_deref(), &user, &self.status, &self.rest);
         Ok(with_headers(Html(page).into_response(), session.origin.as_deref()))
     }
+}
+
+/// The codes, which the user can copy, download and print. Without scripts, the browser can do it.
+fn codes_section(codes: &str) -> String {
+    let lines: String = codes.lines().map(|code| format!("<li><code>{}</code></li>", escape_html(code))).collect();
+    format!(
+        "<section><h2>Your recovery codes</h2><p>If you lose your phone, each of them logs you in once. Keep them \
+         where your phone is not. They are not shown again.</p><ol id=\"codes\">{lines}</ol>\
+         <p class=\"tools\"><button type=\"button\" id=\"copy\" class=\"link\" hidden>Copy</button> \
+         <a href=\"?download\">Download</a> \
+         <button type=\"button\" id=\"print\" class=\"link\" hidden>Print</button></p>\
+         <p id=\"copied\" aria-live=\"polite\"></p></section><form method=\"post\">\
+         <button name=\"act\" value=\"saved\">I have saved them: continue</button></form>"
+    )
 }

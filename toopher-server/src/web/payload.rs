@@ -69,9 +69,16 @@ impl Payload {
     }
 
     /// The message for the window around the frame, as JSON that can be embedded in HTML.
-    pub(super) async fn message(mut self, server: &Server, session: &Session) -> Result<String, ApiError> {
+    ///
+    /// `is_posted` is false if the user has to do something before.
+    pub(super) async fn message(
+        mut self,
+        server: &Server,
+        session: &Session,
+        is_posted: bool,
+    ) -> Result<String, ApiError> {
         self.0.push(("session_token", session.session_token.clone()));
-        self.0.push(("timestamp", session.signed_at(server).await?.to_string()));
+        self.0.push(("timestamp", session.signed_at(server, is_posted).await?.to_string()));
         if let Some(metadata) = &session.requester_metadata {
             self.0.push(("requester_metadata", metadata.clone()));
         }

@@ -9,16 +9,16 @@ use toopher_server_test_support::site::{HOST, Phone, Site, server};
 use toopher_server_test_support::{Clock, T};
 use tower::ServiceExt;
 
-async fn site() -> (Site, Clock) {
+pub(super) async fn site() -> (Site, Clock) {
     let clock = Clock::from_secs(T);
     (Site::new(&server(&clock).await, &clock).await, clock)
 }
 
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     location: Option<String>,
     cookie: Option<String>,
-    body: String,
+    pub(super) body: String,
 }
 
 async fn fetch(site: &Site, request: Request<Body>) -> Answer {
@@ -43,7 +43,7 @@ fn address(site: &Site, page: &str, more: &[(&str, &str)]) -> String {
 }
 
 /// Opens a page and returns the path of its session.
-async fn open(site: &Site, page: &str, more: &[(&str, &str)], cookie: &str) -> String {
+pub(super) async fn open(site: &Site, page: &str, more: &[(&str, &str)], cookie: &str) -> String {
     let request = Request::get(address(site, page, more))
         .header("cookie", cookie)
         .header("referer", "https://site.test/login?x")
@@ -54,17 +54,17 @@ async fn open(site: &Site, page: &str, more: &[(&str, &str)], cookie: &str) -> S
     answer.location.unwrap().strip_prefix(&format!("https://{HOST}")).unwrap().to_owned()
 }
 
-async fn look(site: &Site, session: &str) -> Answer {
+pub(super) async fn look(site: &Site, session: &str) -> Answer {
     fetch(site, Request::get(session).body(Body::empty()).unwrap()).await
 }
 
-async fn act(site: &Site, session: &str, form: &str) -> Answer {
+pub(super) async fn act(site: &Site, session: &str, form: &str) -> Answer {
     let request = Request::post(session).header("content-type", "application/x-www-form-urlencoded");
     fetch(site, request.body(Body::from(form.to_owned())).unwrap()).await
 }
 
 /// The result of the page, verified as a site does.
-fn outcome(site: &Site, page: &Answer) -> Option<Value> {
+pub(super) fn outcome(site: &Site, page: &Answer) -> Option<Value> {
     let (_, after) = page.body.split_once("id=\"outcome\" data-origin=\"")?;
     let message: Value = serde_json::from_str(after.split_once("\">")?.1.split_once("</script>")?.0).unwrap();
     assert_eq!(message["status"], "toopher-api-complete");

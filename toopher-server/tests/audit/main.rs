@@ -587,8 +587,27 @@ async fn decisions_on_pages() {
     }
     assert!(taken_back, "there were no two at once");
 
+    // The user asks again.
+    let (_, session) = open("authenticate").await;
+    text(app, &session).await;
+    let approval = world.events()[0].1["approval"].clone();
+    assert_eq!(act(&session, "act=again".to_owned()).await, 303);
+    let withdrawn = json!({ "resource": "request", "user": "jdoe", "action": "Log In", "terminal": "web browser",
+        "approval": approval, "pairing": pairing, "by": "site", "outcome": "cancelled" });
+    world.emits("INFO", withdrawn);
+    assert_eq!(act(&session, "act=again".to_owned()).await, 303);
+    world.emits_nothing();
+
     let (_, session) = open("manage_user").await;
     assert_eq!(act(&session, "act=remove&pairing=1&otp=1&otp=2".to_owned()).await, 400);
+    world.emits_nothing();
+    let user = |fields| and(json!({ "resource": "user", "by": "otp", "user": "jdoe" }), fields);
+    act(&session, format!("act=codes&otp={WRONG}")).await;
+    world.emits("WARN", user(json!({ "outcome": "denied", "reason": "wrong_otp" })));
+    world.clock.advance(30);
+    assert_eq!(act(&session, format!("act=codes&otp={}", world.code(&phone))).await, 303);
+    world.emits("INFO", user(json!({ "outcome": "new_recovery_codes" })));
+    assert_eq!(act(&session, format!("act=codes&otp={WRONG}")).await, 303);
     world.emits_nothing();
     let removed =
         |fields| and(json!({ "resource": "pairing", "by": "otp", "user": "jdoe", "pairing": pairing }), fields);

@@ -13,12 +13,14 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use fantoccini::{Client, Locator};
 use serde_json::json;
-use test_support::browser::{Browser, element, have_browser, holds, screenshot, text, until};
+use test_support::browser::{self, Browser, element, have_browser, holds, text, until};
 use toopher_oauth1::{BaseUri, sign};
-use toopher_server::Server;
+use toopher_server::{Message, Server};
 use toopher_server_test_support::site::{self, Phone};
 use toopher_server_test_support::{Clock, T};
 use tower_toopher::client::iframe::{Iframe, Page, Postback};
+
+use super::accessibility::checked_screenshot as screenshot;
 
 const SITE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>My site</title>
 <style>:root { color-scheme: light dark; font-family: sans-serif } iframe { border: 1px solid gray }</style>
@@ -108,23 +110,25 @@ async fn postback(
     }
 }
 
-struct World {
-    browser: Browser,
-    window: Client,
-    clock: Clock,
-    api: site::Site,
-    server: String,
+pub(super) struct World {
+    pub(super) browser: Browser,
+    pub(super) window: Client,
+    pub(super) clock: Clock,
+    pub(super) api: site::Site,
+    pub(super) server: String,
+    /// The mails that the server has sent.
+    pub(super) mails: Arc<Mutex<Vec<Message>>>,
     /// The site on the host of the server, with another port; and on another host, which is another site for the
     /// browser.
     near: String,
-    far: String,
+    pub(super) far: String,
     backend: Backend,
     /// The status of a proxy's response in place of the server's, unless it is 0.
-    outage: Arc<AtomicU16>,
+    pub(super) outage: Arc<AtomicU16>,
 }
 
 /// Returns `None` if there is no browser.
-async fn world() -> Option<World> {
+pub(super) async fn world() -> Option<World> {
     if !have_browser() {
         return None;
     }
@@ -134,7 +138,12 @@ async fn world() -> Option<World> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
     let server_url = format!("http://{authority}");
-    let server = Server::in_memory(&server_url).await.unwrap().clock(&clock);
+    let mails = Arc::new(Mutex::new(Vec::new()));
+    let sent = Arc::clone(&mails);
+    let server = Server::in_memory(&server_url).await.unwrap().clock(&clock).messenger(move |message| {
+        sent.lock().unwrap().push(message);
+        std::future::ready(Ok(()))
+    });
     let mut api = site::Site::new(&server, &clock).await;
     api.public = ("http".into(), authority);
     let outage = Arc::new(AtomicU16::new(0));
@@ -151,7 +160,7 @@ async fn world() -> Option<World> {
     let backend = Backend { iframe, server: server_url.clone(), visits: Arc::default() };
     let port = serve_site(&backend).await;
     let (near, far) = (format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}"));
-    Some(World { browser, window, clock, api, server: server_url, near, far, backend, outage })
+    Some(World { browser, window, clock, api, server: server_url, mails, near, far, backend, outage })
 }
 
 async fn serve_site(backend: &Backend) -> u16 {
@@ -164,11 +173,11 @@ async fn serve_site(backend: &Backend) -> u16 {
 
 impl World {
     /// Opens the site, and switches to its frame.
-    async fn visit(&self, site: &str, parameters: &[(&str, &str)]) {
+    pub(super) async fn visit(&self, site: &str, parameters: &[(&str, &str)]) {
         self.open(&self.window, site, parameters).await;
     }
 
-    async fn open(&self, window: &Client, site: &str, parameters: &[(&str, &str)]) {
+    pub(super) async fn open(&self, window: &Client, site: &str, parameters: &[(&str, &str)]) {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         window.goto(&format!("{site}/?{query}")).await.unwrap();
         enter(window).await;
@@ -188,12 +197,12 @@ impl World {
     }
 
     /// The response of the site to the posted result.
-    async fn answer(&self, part: &str) -> String {
+    pub(super) async fn answer(&self, part: &str) -> String {
         answer(&self.window, part).await
     }
 
     /// The pending request of the phone, and how many there are.
-    async fn waiting(&self, phone: &Phone) -> (String, usize) {
+    pub(super) async fn waiting(&self, phone: &Phone) -> (String, usize) {
         until(&self.window, "a request on the phone", async || {
             let requests = phone.get("requests").await;
             let first = requests.as_array().unwrap().first()?;
@@ -202,7 +211,7 @@ impl World {
         .await
     }
 
-    async fn allow(&self, phone: &Phone, automate: bool) {
+    pub(super) async fn allow(&self, phone: &Phone, automate: bool) {
         let (id, _) = self.waiting(phone).await;
         // The user reads it from the page. Here the API of the site returns it.
         let (_, request) = self.api.get(&format!("authentication_requests/{id}")).await;
@@ -216,13 +225,13 @@ impl World {
         assert_eq!(phone.post(&format!("requests/{id}/deny"), json!({})).await.0, 200);
     }
 
-    fn code(&self, phone: &Phone) -> String {
+    pub(super) fn code(&self, phone: &Phone) -> String {
         let code = phone.code(self.clock.now());
         format!("{} {}", &code[..3], &code[3..])
     }
 
     /// Waits until the page has reloaded this many times.
-    async fn reloads(&self, times: usize) {
+    pub(super) async fn reloads(&self, times: usize) {
         let script = "return performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length";
         let already = self.window.execute(script, vec![]).await.unwrap().as_u64().unwrap();
         let enough = already + u64::try_from(times).unwrap();
@@ -233,7 +242,7 @@ impl World {
     }
 }
 
-async fn enter(window: &Client) {
+pub(super) async fn enter(window: &Client) {
     element(window, "iframe").await.enter_frame().await.unwrap();
 }
 
@@ -247,14 +256,19 @@ async fn answer(window: &Client, part: &str) -> String {
 }
 
 /// The page during a request: `Type 42 on your phone`.
-const PENDING: &str = "Type";
-const STATUS: &str = "[role=status]";
+pub(super) const PENDING: &str = "Type";
+pub(super) const STATUS: &str = "[role=status]";
 
-async fn type_into(window: &Client, field: &str, typed: &str) {
+pub(super) async fn type_into(window: &Client, field: &str, typed: &str) {
     element(window, &format!("[name={field}]")).await.send_keys(typed).await.unwrap();
 }
 
-async fn phrase(phone: &Phone) -> String {
+/// Continues after the recovery codes of a new phone.
+pub(super) async fn save_codes(window: &Client) {
+    element(window, "[value=saved]").await.click().await.unwrap();
+}
+
+pub(super) async fn phrase(phone: &Phone) -> String {
     phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().to_owned()
 }
 
@@ -287,6 +301,7 @@ async fn a_phone_is_paired_with_its_phrase() {
     phone.post(&format!("pairings/{}/allow", waiting["id"].as_str().unwrap()), json!({})).await;
     text(window, STATUS, "The phone is paired").await;
     screenshot(window, "paired").await;
+    save_codes(window).await;
     world.answer("paired: true").await;
 }
 
@@ -345,9 +360,9 @@ async fn a_phone_allows_denies_or_does_not_answer() {
         world.clock.advance(121);
         text(window, STATUS, "No answer in time").await;
         assert_eq!(window.active_element().await.unwrap().attr("role").await.unwrap().as_deref(), Some("status"));
+        screenshot(window, "authenticate-late").await;
         world.answer("not let in").await;
     }
-    screenshot(window, "authenticate-late").await;
 }
 
 #[tokio::test]
@@ -369,6 +384,8 @@ async fn users_without_a_phone_pair_one_in_the_frame_first() {
         text(window, STATUS, then).await;
     }
     world.allow(&phone, false).await;
+    text(window, STATUS, "Allowed").await;
+    save_codes(window).await;
     world.answer("welcome, jdoe").await;
 }
 
@@ -611,12 +628,12 @@ async fn settings_remove_a_phone_with_its_code() {
     let field = async |at: usize| window.find_all(Locator::Css("[name=otp]")).await.unwrap().swap_remove(at);
     // The code of one phone does not remove the other one. The message is in the form where the code was typed.
     field(1).await.send_keys(&(world.code(&first) + "\n")).await.unwrap();
-    text(window, "form:last-of-type [role=alert]", "not accepted").await;
+    text(window, "section:nth-of-type(2) [role=alert]", "not accepted").await;
     screenshot(window, "manage-wrong").await;
     assert_eq!(window.find_all(Locator::Css("[role=alert]")).await.unwrap().len(), 1);
     window.active_element().await.unwrap().send_keys(&(world.code(&second) + "\n")).await.unwrap();
     until(window, "one phone", async || {
-        let forms = window.find_all(Locator::Css("form")).await.ok()?;
+        let forms = window.find_all(Locator::Css("[value=remove]")).await.ok()?;
         (forms.len() == 1).then_some(())
     })
     .await;
@@ -703,11 +720,11 @@ async fn without_scripts_the_page_reloads_and_keeps_input() {
         &world.browser.window_with(&[], json!({ "profile.managed_default_content_settings.javascript": 2 })).await;
     world.open(window, &world.far, &[]).await;
     text(window, STATUS, PENDING).await;
-    screenshot(window, "plain").await;
+    browser::screenshot(window, "plain").await;
     world.deny(&phone).await;
     text(window, STATUS, "Not allowed").await;
     text(window, "#rest", "Allow scripts").await;
-    screenshot(window, "plain-done").await;
+    browser::screenshot(window, "plain-done").await;
 
     world.open(window, &world.far, &[]).await;
     element(window, "a[href='?code']").await.click().await.unwrap();
@@ -715,7 +732,7 @@ async fn without_scripts_the_page_reloads_and_keeps_input() {
     assert!(window.find(Locator::Css("noscript meta, meta[http-equiv]")).await.is_err());
     type_into(window, "otp", "0000\n").await;
     text(window, "[role=alert]", "not accepted").await;
-    screenshot(window, "plain-wrong").await;
+    browser::screenshot(window, "plain-wrong").await;
     assert!(window.find(Locator::Css("noscript meta, meta[http-equiv]")).await.is_err());
     type_into(window, "otp", &(world.code(&phone) + "\n")).await;
     text(window, STATUS, "Allowed").await;

@@ -6,13 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
-use test_support::browser::{Browser, have_browser, holds, keep, screenshot};
+use test_support::browser::{self, Browser, have_browser, holds, keep};
 use test_support::{have, output};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use toopher_server::Server;
 use toopher_server_test_support::Clock;
 use toopher_server_test_support::site::Site;
+
+use super::accessibility::checked_screenshot as screenshot;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -51,6 +53,8 @@ impl Drop for Listening {
 
 struct World {
     site: Site,
+    /// Of the site, and of the server if the test controls its time.
+    clock: Clock,
     server: Server,
     listening: Listening,
     browser: Browser,
@@ -65,13 +69,27 @@ impl World {
 
     /// With the router mounted under this path.
     async fn under(path: &str) -> Self {
+        Self::with(path, false).await
+    }
+
+    /// With a server whose time the test controls, and a registered phone.
+    async fn with_clock() -> Self {
+        let world = Self::with("", true).await;
+        world.page.goto(&world.url).await.unwrap();
+        world.register().await;
+        world
+    }
+
+    async fn with(path: &str, controlled: bool) -> Self {
         let server = Server::in_memory("https://mfa.example.test").await.unwrap();
-        let site = Site::new(&server, &Clock::from_secs(now())).await;
+        let clock = Clock::from_secs(now());
+        let server = if controlled { server.clock(&clock) } else { server };
+        let site = Site::new(&server, &clock).await;
         let listening = Listening::start(mounted(&server, path), 0);
         let browser = Browser::start().await;
         let page = browser.window_with(&["--window-size=420,900"], json!({})).await;
         let url = format!("http://{}{path}/phone", listening.address);
-        Self { site, server, listening, browser, page, url }
+        Self { site, clock, server, listening, browser, page, url }
     }
 
     async fn registered() -> Self {
@@ -164,6 +182,21 @@ impl World {
     /// Whether the server accepts a code.
     async fn accepts(&self, user: &str, code: &str) -> bool {
         self.ask(user, &[("otp", code)]).await["granted"] == true
+    }
+
+    /// Asserts that the request is shown without a scroll box, in front of its buttons.
+    async fn is_complete(&self) {
+        let complete = "[...document.querySelectorAll('#requests form')].every((form) => {
+            const end = form.querySelector('.buttons').getBoundingClientRect().top;
+            return [...form.querySelectorAll('.name')].every((name) => {
+                for (let box = name; box !== document.body; box = box.parentElement) {
+                    const { overflowX, overflowY, maxHeight } = getComputedStyle(box);
+                    if (overflowX !== 'visible' || overflowY !== 'visible' || maxHeight !== 'none') return false;
+                }
+                return name.getBoundingClientRect().bottom <= end;
+            });
+        })";
+        holds(&self.page, complete).await;
     }
 
     /// Asserts that no policy was violated, and that no script failed.
@@ -443,6 +476,8 @@ async fn links_of_qr_codes() {
         std::fs::write(file("qr.svg"), image).unwrap();
         output("rsvg-convert", &["-w", "600", "-b", "white", "-o", &file("qr.png"), &file("qr.svg")]);
         let link = output("zbarimg", &["-q", "--raw", &file("qr.png")]);
+        // The site shows it as a link, too.
+        assert_eq!(pairing["link"], link.as_str());
         link.strip_prefix("https://mfa.example.test/phone").unwrap().to_owned()
     };
     let fragment = link().await;
@@ -464,6 +499,21 @@ async fn links_of_qr_codes() {
     holds(&world.page, "location.hash === ''").await;
     world.press("Deny").await;
     world.shows("Not paired with my site").await;
+    // A link that the site shows on the same device is pasted. Other text is not sent.
+    for text in ["", "four words of it", "https://mfa.example.test/phone#claim="] {
+        world.type_into("#link", text).await;
+        world.press("Use the link").await;
+        world.shows("This is not the link of a pairing").await;
+    }
+    let pasted = format!("https://mfa.example.test/phone{}", link().await);
+    world.type_into("#link", &pasted).await;
+    world.press("Use the link").await;
+    world.shows("Pair with my site?").await;
+    holds(&world.page, "document.getElementById('link').value === ''").await;
+    holds(&world.page, "document.getElementById('link-error').textContent === ''").await;
+    screenshot(&world.page, "phone-pasted-link").await;
+    world.press("Allow").await;
+    world.shows("Paired with my site").await;
     world.clean().await;
 }
 
@@ -480,13 +530,13 @@ async fn untrusted_names_are_text() {
         "\u{202e}ni gol\u{2066}\n\u{200b}\u{ad}\u{34f}\u{2800}\u{3164}\u{ffa0}\u{e0041}\u{fe0f}\u{a0}\u{e000}  x ";
     let request = world.ask(markup, &[("action_name", action), ("terminal_name", &long)]).await;
     world.shows("my site asks").await;
-    assert_eq!(world.text("#requests dl div:nth-child(1) dd").await, markup);
+    assert_eq!(world.text("#requests dl div:not(.what) dd").await, markup);
     // Invisible characters and unusual blanks are visible.
     let shown = format!("\u{fffd}ni gol{} \u{2423}x\u{2423}", "\u{fffd}".repeat(12));
-    assert_eq!(world.text("#requests dl div:nth-child(2) dd").await, shown);
+    assert_eq!(world.text("#requests .what dd").await, shown);
     let still = "document.title === 'Second factor' && !document.querySelector('main img, main script')";
     holds(&world.page, still).await;
-    // However long the name is, the buttons are visible, and nothing is wider than the page.
+    // However long the names are, all of them is visible in front of the buttons, and nothing is wider than the page.
     world
         .browser
         .devtools(
@@ -496,7 +546,7 @@ async fn untrusted_names_are_text() {
         )
         .await;
     holds(&world.page, "document.documentElement.scrollWidth <= 320").await;
-    holds(&world.page, "document.querySelector('#requests .main').getBoundingClientRect().bottom < innerHeight").await;
+    world.is_complete().await;
     screenshot(&world.page, "phone-hostile-320").await;
     world.press("Allow").await;
     world.shows("Allowed:").await;
@@ -557,7 +607,7 @@ async fn a_phone_that_the_server_no_longer_knows() {
     holds(&world.page, "document.querySelector('[data-key$=ended]')").await;
     world.press("my sitejdoe").await;
     world.shows("has no such pairing of this phone").await;
-    assert!(world.code().await.len() == 6);
+    assert_eq!(world.code().await.replace(' ', "").len(), 6);
     screenshot(&world.page, "phone-ended").await;
     world.press("Remove").await;
     world.page.find(Locator::Id("confirm-yes")).await.unwrap().click().await.unwrap();
@@ -580,10 +630,143 @@ async fn a_wrong_clock() {
     // The remaining time is computed from the server's clock.
     world.shows("my site asks").await;
     world.shows("Expires in 1:").await;
-    world.shows("s ahead of the server's, so codes may not be accepted").await;
+    world.shows("about 10 min ahead of the server's. The codes are computed with the server's time").await;
     world.press("Allow").await;
     world.shows("Allowed: log in").await;
     assert_eq!(world.status(&request).await["granted"], true);
+    world.press("my sitejdoe").await;
+    screenshot(&world.page, "phone-wrong-clock").await;
+    assert!(world.accepts("jdoe", &world.code().await).await);
+}
+
+/// The page knows the difference of the clocks when it is opened without a network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_without_a_network() {
+    if !have_browser() {
+        return;
+    }
+    let mut world = World::registered().await;
+    world.pair("jdoe").await;
+    world.shows("Works without a network").await;
+    let wrong = "const now = Date.now; Date.now = () => now() - 3600000;";
+    world.browser.devtools(&world.page, "Page.addScriptToEvaluateOnNewDocument", json!({ "source": wrong })).await;
+    world.page.refresh().await.unwrap();
+    world.connected().await;
+    world.shows("about 60 min behind the server's").await;
+    world.listening.stop();
+    world.shows("Offline").await;
+    world.page.refresh().await.unwrap();
+    world.shows("Offline").await;
+    world.shows("about 60 min behind the server's").await;
+    world.press("my sitejdoe").await;
+    assert!(world.accepts("jdoe", &world.code().await).await);
+}
+
+/// The recipient and the amount are visible without scrolling in a box, also on a small screen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_shown_completely() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::registered().await;
+    world.pair("jdoe").await;
+    let action = "Transfer 1,234,567.89 EUR from the current account of the household, number DE00 1234 5678 9012 \
+                  3456 00, to Mallory & Sons Ltd., number GB00 9876 5432 1098 7654 00, on 12 May, as \"rent\"";
+    world.ask("jdoe", &[("action_name", action)]).await;
+    let size = json!({ "width": 360, "height": 640, "deviceScaleFactor": 2, "mobile": true });
+    world.browser.devtools(&world.page, "Emulation.setDeviceMetricsOverride", size).await;
+    world.shows("Mallory & Sons Ltd., number GB00 9876 5432 1098 7654 00").await;
+    world.is_complete().await;
+    holds(&world.page, "document.documentElement.scrollWidth <= 360").await;
+    screenshot(&world.page, "phone-complete-360").await;
+}
+
+/// One call of a phone reads everything, so that it is one line of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_reads_everything() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::registered().await;
+    world.pair("jdoe").await;
+    world.page.execute("performance.clearResourceTimings()", vec![]).await.unwrap();
+    world.ask("jdoe", &[]).await;
+    world.shows("my site asks").await;
+    let calls = "performance.getEntriesByType('resource').map(({ name }) => name.split('/v1/')[1])";
+    holds(&world.page, &format!("{calls}.every((call) => call === 'overview')")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_request_is_first_and_withdrawn_ones_disappear() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::with_clock().await;
+    world.pair("jdoe").await;
+    let old = world.ask("jdoe", &[("action_name", "the first")]).await;
+    world.clock.advance(1);
+    world.ask("jdoe", &[("action_name", "the second")]).await;
+    holds(&world.page, "document.querySelectorAll('#requests form').length === 2").await;
+    assert_eq!(world.text("#requests .what dd").await, "the second");
+    world.site.post(&format!("authentication_requests/{}/cancel", old["id"].as_str().unwrap()), &[]).await;
+    world.shows("Withdrawn by the site, or answered elsewhere: the first at my site.").await;
+    holds(&world.page, "document.querySelectorAll('#requests form').length === 1").await;
+    // So are the requests of a user whom the site disables.
+    let user = format!("users/{}", old["user"]["id"].as_str().unwrap());
+    world.site.post(&user, &[("disable_toopher_auth", "true")]).await;
+    world.shows("No pending requests").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_end_with_their_cause() {
+    if !have_browser() {
+        return;
+    }
+    let mut world = World::registered().await;
+    world.pair("jdoe").await;
+    world.shows("No pending requests").await;
+    world.listening.stop();
+    world.shows("does not know whether a request is pending").await;
+    holds(&world.page, "!document.body.innerText.includes('No pending requests')").await;
+    world.press("Show the words").await;
+    world.shows("The server cannot be reached").await;
+    screenshot(&world.page, "phone-offline-problem").await;
+    world.listening = Listening::start(world.server.router(), world.listening.address.port());
+    world.connected().await;
+    world.shows("No pending requests").await;
+    holds(&world.page, "document.getElementById('problem').textContent === ''").await;
+    // A number that is not complete is not sent, and the message ends when the user types.
+    world.ask("jdoe", &[("number_matching", "true")]).await;
+    world.press("Allow").await;
+    world.shows("Type the two digits first").await;
+    world.type_into("input.number", "1").await;
+    holds(&world.page, "!document.body.innerText.includes('Type the two digits first')").await;
+    holds(&world.page, "!document.querySelector('[aria-invalid]')").await;
+}
+
+/// Words and pairings that expire say so, and are not offered any longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_limits_of_pairings() {
+    if !have_browser() {
+        return;
+    }
+    let world = World::with_clock().await;
+    world.phrase().await;
+    world.page.execute("const now = Date.now; Date.now = () => now() + 301000", vec![]).await.unwrap();
+    world.shows("The words have expired").await;
+    holds(&world.page, "document.getElementById('phrase').hidden").await;
+    let phrase = world.phrase().await;
+    world.shows("Then show other words").await;
+    let (_, pairing) = world.site.post("pairings/create", &[("user_name", "jdoe"), ("pairing_phrase", &phrase)]).await;
+    assert_eq!(pairing["pending"], true);
+    world.shows("Pair with my site?").await;
+    world.shows("Then start again at the site").await;
+    screenshot(&world.page, "phone-pairing-time").await;
+    // The server rejects it by its clock, and the page says why.
+    world.clock.advance(600);
+    world.press("Allow").await;
+    world.shows("This pairing is no longer pending").await;
+    holds(&world.page, "document.querySelectorAll('#pending-pairings li').length === 0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -746,7 +929,8 @@ async fn unsupported_browsers_get_a_reason() {
     let shown = world.page.find(Locator::Css("noscript p")).await.unwrap().text().await.unwrap();
     assert!(shown.contains("needs JavaScript"), "{shown}");
     assert!(!world.page.find(Locator::Id("starting")).await.unwrap().is_displayed().await.unwrap());
-    screenshot(&world.page, "phone-no-script").await;
+    // The rules of the other pictures need scripts.
+    browser::screenshot(&world.page, "phone-no-script").await;
 }
 
 /// Screenshots for people.

@@ -11,8 +11,10 @@ use super::settings::{ACQUIRE_TIMEOUT, is_primary, standby};
 use crate::lock::lock_number;
 
 /// Versions, descriptions and statements.
-const MIGRATIONS: Migrations =
-    Migrations(&[(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql"))]);
+const MIGRATIONS: Migrations = Migrations(&[
+    (1, "initial", include_str!("../../migrations/postgres/0001_initial.sql")),
+    (2, "pages", include_str!("../../migrations/postgres/0002_pages.sql")),
+]);
 
 #[derive(Debug)]
 struct Migrations(&'static [(i64, &'static str, &'static str)]);

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::SqlError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/sqlite/0001_initial.sql"), include_str!("../../migrations/sqlite/0002_pages.sql")];
 const VERSION: &str = "user_version";
 /// How long a transaction waits for the lock, which another process may hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

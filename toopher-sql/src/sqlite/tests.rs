@@ -149,3 +149,22 @@ async fn a_file_of_a_newer_version_is_rejected() {
     assert!(error.to_string().contains("newer version"), "{error}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+/// A file that an earlier version has created gets the tables and columns that were added since.
+#[tokio::test]
+async fn a_file_of_an_older_version_is_migrated() {
+    let directory = std::env::temp_dir().join(format!("toopher-sql-older-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("older.db");
+    let older = rusqlite::Connection::open(&path).unwrap();
+    older.execute_batch(include_str!("../../migrations/sqlite/0001_initial.sql")).unwrap();
+    older.execute_batch("INSERT INTO requesters VALUES ('1', 'my site', 'key', x'00', 0, 0)").unwrap();
+    older.pragma_update(None, "user_version", 1).unwrap();
+    drop(older);
+    let database = Database::open(&path).await.unwrap();
+    let columns = query("SELECT count(*) FROM web_sessions WHERE theme IS NOT NULL OR sealed_codes IS NOT NULL");
+    assert_eq!(columns.scalar::<i64>(&database).await.unwrap(), Some(0));
+    let name: Option<String> = query("SELECT name FROM requesters").scalar(&database).await.unwrap();
+    assert_eq!(name.as_deref(), Some("my site"));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -39,7 +39,8 @@ pub(crate) async fn accept(
         let Some(permit) = connections.admit(client.ip()).await else { continue };
         // Events and responses are small, and are sent at once.
         let _ = stream.set_nodelay(true);
-        tokio::spawn(serve(stream, tls.map(Tls::acceptor), app.clone(), permit, stopping.clone()));
+        let tls = tls.map(Tls::acceptor);
+        tokio::spawn(serve(stream, client.ip(), tls, app.clone(), permit, stopping.clone()));
     }
 }
 

@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::options::{PhoneCommand, RequesterCommand, UserCommand};
 use crate::output::print;
 
+const NO_REQUESTER: &str =
+    "there is no requester with this consumer key; toopher-server requester list prints the keys";
+
 pub(crate) async fn requester(server: &Server, command: RequesterCommand) -> Result<(), Error> {
     match command {
         RequesterCommand::Create { name } => {
@@ -22,16 +25,15 @@ pub(crate) async fn requester(server: &Server, command: RequesterCommand) -> Res
             }
             Ok(())
         }
-        RequesterCommand::Revoke { key } => {
-            found(server.revoke_requester(&key).await?, "there is no requester with this consumer key")
-        }
+        RequesterCommand::Revoke { key } => found(server.revoke_requester(&key).await?, NO_REQUESTER),
     }
 }
 
 pub(crate) async fn user(server: &Server, command: UserCommand) -> Result<(), Error> {
-    const NO_USER: &str = "this requester has no user of this name";
+    const NO_USER: &str = "this requester has no user of this name; toopher-server user list KEY prints the names";
     match command {
         UserCommand::List { key } => {
+            require_requester(server, &key).await?;
             for user in server.users(&key).await? {
                 let state = if user.enabled { "enabled" } else { "disabled" };
                 print(&format!(
@@ -43,9 +45,18 @@ pub(crate) async fn user(server: &Server, command: UserCommand) -> Result<(), Er
             }
             Ok(())
         }
-        UserCommand::Reset { key, name } => found(server.reset_user(&key, &name).await?, NO_USER),
-        UserCommand::Disable { key, name } => found(server.enable_user(&key, &name, false).await?, NO_USER),
-        UserCommand::Enable { key, name } => found(server.enable_user(&key, &name, true).await?, NO_USER),
+        UserCommand::Reset { key, name } => {
+            require_requester(server, &key).await?;
+            found(server.reset_user(&key, &name).await?, NO_USER)
+        }
+        UserCommand::Disable { key, name } => {
+            require_requester(server, &key).await?;
+            found(server.enable_user(&key, &name, false).await?, NO_USER)
+        }
+        UserCommand::Enable { key, name } => {
+            require_requester(server, &key).await?;
+            found(server.enable_user(&key, &name, true).await?, NO_USER)
+        }
     }
 }
 
@@ -66,7 +77,10 @@ pub(crate) async fn phone(server: &Server, command: PhoneCommand) -> Result<(), 
             }
             Ok(())
         }
-        PhoneCommand::Remove { id } => found(server.remove_phone(&id).await?, "there is no phone with this id"),
+        PhoneCommand::Remove { id } => found(
+            server.remove_phone(&id).await?,
+            "there is no phone with this id; toopher-server phone list prints the ids",
+        ),
         PhoneCommand::RemoveIdle { days } => {
             let idle = Duration::from_secs(u64::from(days.get()) * 24 * 60 * 60);
             print(&format!("removed {} phones\n", server.remove_idle_phones(idle).await?))
@@ -87,6 +101,12 @@ pub(crate) async fn repair_clock(server: &Server) -> Result<(), Error> {
         ))?;
     }
     Ok(())
+}
+
+/// Distinguishes a wrong key from a requester without users.
+async fn require_requester(server: &Server, key: &str) -> Result<(), Error> {
+    let known = server.requesters().await?;
+    found(known.iter().any(|requester| requester.consumer_key == key), NO_REQUESTER)
 }
 
 fn found(found: bool, otherwise: &str) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::trusted_proxies::Network;
 
 /// The options of the file, with the names of the command line's options.
 #[derive(Default, Deserialize)]
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) max_connections_per_address: Option<NonZeroUsize>,
     pub(crate) clock_skew: Option<u64>,
     pub(crate) message_command: Option<PathBuf>,
+    pub(crate) trusted_proxies: Option<Vec<Network>>,
 }
 
 impl Config {

@@ -1,6 +1,7 @@
 //! One connection: the TLS handshake, and HTTP/1.1 or HTTP/2, within the limits of time and memory.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +35,14 @@ const PING: Duration = Duration::from_secs(20);
 /// The call of phones that waits for its turn. A client without an account can send it, and it can be repeated.
 const QUEUED_CALL: &str = "/phone/v1/phrases";
 
+/// The other end of the connection of a request: the client, or a proxy.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// Serves a connection until one side ends it, or a limit is reached.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    peer: IpAddr,
     tls: Option<TlsAcceptor>,
     app: Router,
     permit: Permit,
@@ -44,9 +50,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let serving = async {
         match tls {
-            None => serve_http(stream, app, &permit, stopping).await,
+            None => serve_http(stream, peer, app, &permit, stopping).await,
             Some(tls) => match tls.accept(stream).await {
-                Ok(stream) => serve_http(stream, app, &permit, stopping).await,
+                Ok(stream) => serve_http(stream, peer, app, &permit, stopping).await,
                 Err(error) => tracing::debug!(%error, "TLS handshake failed"),
             },
         }
@@ -60,12 +66,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    peer: IpAddr,
     app: Router,
     permit: &Permit,
     mut stopping: watch::Receiver<bool>,
 ) {
     let (connections, id) = (permit.connections(), permit.id());
-    let service = service_fn(|request| respond(app.clone(), request, connections.clone(), id));
+    let service = service_fn(|request| respond(app.clone(), peer, request, connections.clone(), id));
     let builder = http();
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Also completes when the sender is gone.
@@ -98,10 +105,12 @@ fn http() -> Builder<TokioExecutor> {
 /// Calls the router, and reports the progress of the request until the client has received the response.
 async fn respond(
     mut app: Router,
-    request: Request<Incoming>,
+    peer: IpAddr,
+    mut request: Request<Incoming>,
     connections: Arc<Connections>,
     id: u64,
 ) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(Peer(peer));
     let has_body = !request.body().is_end_stream();
     // A public URL can have a path before it.
     let work = if request.uri().path().ends_with(QUEUED_CALL) { Phase::Queued } else { Phase::Working };
@@ -157,7 +166,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let start = Instant::now();
         let serving = tokio::spawn(async move {
-            serve(server, None, app, permit, stopping).await;
+            serve(server, Ipv4Addr::LOCALHOST.into(), None, app, permit, stopping).await;
             start.elapsed()
         });
         (client, serving, stop)
@@ -225,7 +234,7 @@ mod tests {
             let permit = connections.admit(Ipv4Addr::LOCALHOST.into()).await.unwrap();
             let (mut client, server) = duplex(1024);
             let (_stop, stopping) = watch::channel(false);
-            let serving = tokio::spawn(serve(server, None, app.clone(), permit, stopping));
+            let serving = tokio::spawn(serve(server, Ipv4Addr::LOCALHOST.into(), None, app.clone(), permit, stopping));
             let request = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {body}");
             client.write_all(request.as_bytes()).await.unwrap();
             begun.recv().await.unwrap();

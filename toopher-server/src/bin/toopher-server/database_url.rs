@@ -1,5 +1,6 @@
 //! The option `--database`: a SQLite file, or the URL of a PostgreSQL database.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -14,13 +15,34 @@ pub(crate) enum DatabaseUrl {
     Postgres(String),
 }
 
+/// Without the parts of a URL that may be secret.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+                write!(f, "postgres://{}", place.split('?').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+const EXAMPLES: &str = "examples are toopher.sqlite and postgres://toopher@db.example.com/toopher";
+
 impl DatabaseUrl {
     pub(crate) fn new(text: String) -> Result<Self, Error> {
+        if text.trim().is_empty() {
+            return Err(format!("--database is empty; {EXAMPLES}").into());
+        }
         match text.split_once("://") {
             None => Ok(Self::File(text.into())),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text)),
             // Without the value, which may contain a password.
-            Some(_) => Err("--database is neither a file nor a URL that begins with postgres://".into()),
+            Some(_) => {
+                Err(format!("--database is neither a file nor a URL that begins with postgres://; {EXAMPLES}").into())
+            }
         }
     }
 
@@ -54,7 +76,7 @@ impl DatabaseUrl {
             Self::File(path) => {
                 let server = Server::open(&path, key, public_url).await;
                 warn_if_readable(&path);
-                server.map_err(|error| format!("{}: {error}", path.display()).into())
+                server.map_err(|error| format!("--database {}: {error}", path.display()).into())
             }
             Self::Postgres(url) => postgres(&url, connections, key, public_url).await,
         }
@@ -89,7 +111,7 @@ async fn postgres(
         database = database.connections(connections.get());
     }
     let server = Server::open_postgres(&database, key, public_url).await;
-    server.map_err(|error| format!("{database}: {error}").into())
+    server.map_err(|error| format!("--database {database}: {error}").into())
 }
 
 /// Whether a password is in front of the host or among the parameters.

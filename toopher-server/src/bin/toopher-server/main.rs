@@ -28,11 +28,11 @@ mod serve;
 mod sign;
 mod signals;
 mod tls;
+mod trusted_proxies;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use toopher_server::SealingKey;
 use tracing_subscriber::EnvFilter;
 
@@ -44,7 +44,7 @@ use self::options::{Cli, Command};
 use self::output::print;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_args();
     let Ok(mut log) = Log::start(io::stderr()) else { return ExitCode::FAILURE };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))

@@ -23,7 +23,11 @@ pub(crate) fn mount(prefix: &str, router: Router) -> Router {
 
 /// `None` if the path is not under the prefix.
 fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
-    let target = uri.path_and_query()?.as_str().strip_prefix(prefix)?;
+    // The prefix alone is the public URL, which people open.
+    let target = match uri.path_and_query()?.as_str().strip_prefix(prefix)? {
+        "" => "/",
+        target => target,
+    };
     if !target.starts_with('/') {
         return None;
     }
@@ -44,7 +48,7 @@ mod tests {
             ("/mfa/mfa/x", Some("/mfa/x")),
             ("https://h/mfa/x", Some("https://h/x")),
             ("/mfa/%2e%2e/x", Some("/%2e%2e/x")),
-            ("/mfa", None),
+            ("/mfa", Some("/")),
             ("/mfax/v1", None),
             ("/v1/users", None),
             ("/MFA/v1", None),

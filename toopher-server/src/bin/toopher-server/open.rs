@@ -25,7 +25,10 @@ pub(crate) async fn open(
         Ok(key) => (key, "TOOPHER_SERVER_KEY".to_owned()),
         Err(_) => (read_key(&key_file, &database)?, key_file.display().to_string()),
     };
-    let key = SealingKey::parse(&key).map_err(|error| format!("{source}: {error}"))?;
+    let key = SealingKey::parse(&key).map_err(|error| {
+        let remedy = "a key is created by toopher-server key --out toopher.key; a database needs the one it began with";
+        format!("the key in {source}: {error}; {remedy}")
+    })?;
     let connections = common.database_connections.or(config.database_connections);
     failure_store.apply(database.open(connections, key, public_url).await?)
 }

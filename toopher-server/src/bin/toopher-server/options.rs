@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure_store::FailureStoreOptions;
+use crate::trusted_proxies::Network;
 
 /// A self-hosted Toopher API: a second factor by phone or one-time password.
 ///
@@ -17,7 +18,7 @@ use crate::failure_store::FailureStoreOptions;
 /// (--config) under the same names with underscores: listen, public_url, max_connections,
 /// max_connections_per_address, database, database_connections, failure_store,
 /// failure_store_password_file, failure_store_prefix, failure_store_ca, replicas, key_file, tls_cert, tls_key,
-/// clock_skew, message_command.
+/// clock_skew, message_command, trusted_proxies.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -25,6 +26,22 @@ pub(crate) struct Cli {
     pub(crate) common: Common,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The commands that open no database, so none of [`Common`] applies to them.
+const WITHOUT_DATABASE: [&str; 2] = ["key", "sign"];
+
+impl Cli {
+    /// Parses the command line. The help of a command lists only the options that the command uses.
+    pub(crate) fn parse_args() -> Self {
+        let of_common = Self::command();
+        let of_common = of_common.get_arguments().filter(|option| option.is_global_set());
+        let hidden: Vec<Arg> = of_common.map(|option| option.clone().hide(true)).collect();
+        let command = WITHOUT_DATABASE.into_iter().fold(Self::command(), |command, name| {
+            command.mut_subcommand(name, |subcommand| subcommand.args(hidden.clone()))
+        });
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
 }
 
 #[derive(Args)]
@@ -100,7 +117,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) demo: bool,
     /// The address to listen on [default: 127.0.0.1:8080]
-    #[arg(long, env = "TOOPHER_SERVER_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "TOOPHER_SERVER_LISTEN", value_name = "ADDRESS", value_parser = listen_address)]
     pub(crate) listen: Option<SocketAddr>,
     /// The URL that clients use and sign, without /v1 [default: http(s)://LISTEN]
     ///
@@ -141,6 +158,17 @@ pub(crate) struct Serve {
     /// Without it, pairing by text message and sending of reset links are rejected.
     #[arg(long, env = "TOOPHER_SERVER_MESSAGE_COMMAND", value_name = "PROGRAM")]
     pub(crate) message_command: Option<PathBuf>,
+    /// The proxies whose header X-Forwarded-For names the client in the log, separated by commas: addresses, and
+    /// networks such as 10.0.0.0/8 [default: none, and the client is the other end of the connection]
+    ///
+    /// Only name proxies that add the address themselves: clients can send the header, too.
+    #[arg(long, env = "TOOPHER_SERVER_TRUSTED_PROXIES", value_name = "ADDRESS,...", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Option<Vec<Network>>,
+}
+
+/// The address of `--listen`.
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are needed, such as 127.0.0.1:8080 or [::]:8080")
 }
 
 #[derive(Subcommand)]

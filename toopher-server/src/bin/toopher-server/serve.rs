@@ -14,10 +14,11 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use toopher_server::Server;
+use toopher_server::{ClientAddress, Server};
 
 use crate::accept::accept;
 use crate::config::Config;
+use crate::connection::Peer;
 use crate::connection_limits::Limits;
 use crate::connections::Connections;
 use crate::database_url::require_single_replica;
@@ -32,6 +33,7 @@ use crate::options::{Common, Serve};
 use crate::readiness::Readiness;
 use crate::signals::{StopSignals, on_hangup};
 use crate::tls::Tls;
+use crate::trusted_proxies::{self, Network};
 
 /// How often expired rows are deleted from the database.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
@@ -61,6 +63,10 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
     let scheme = if tls.is_some() { "https" } else { "http" };
     let default = format!("{scheme}://{}", listener.local_addr()?);
     let public_url = options.public_url.or(config.public_url.clone());
+    if let Some(url) = &public_url {
+        Server::check_public_url(url)
+            .map_err(|error| format!("--public-url: {error}; an example is https://mfa.example.com"))?;
+    }
 
     let server = if options.demo {
         let base_url = std::env::var("TOOPHER_BASE_URL").ok();
@@ -81,6 +87,13 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
     // Half of the connections are left for calls.
     let server = server.max_event_streams(max_connections / 2);
     tracing::info!(public_url = server.public_url(), "clients sign this URL, followed by /v1 and the path of a call");
+    let phone_page = format!("{}/phone", server.public_url());
+    let database = if options.demo {
+        "in memory, until the program ends".into()
+    } else {
+        database_url(common, config)?.to_string()
+    };
+    tracing::info!(phone_page, database, "phones open the page");
     if let Err(error) = server.ready().await {
         tracing::error!(%error, "not ready");
     }
@@ -104,7 +117,8 @@ pub(crate) async fn serve(common: &Common, options: Serve, config: &Config) -> R
     tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), max_connections, "listening");
     let connections = Arc::new(Connections::new(limits));
     let (stop, stopping) = watch::channel(false);
-    let app = app(server.clone());
+    let trusted_proxies = options.trusted_proxies.or(config.trusted_proxies.clone()).unwrap_or_default();
+    let app = app(server.clone(), trusted_proxies.into());
     tokio::select! {
         () = accept(&listener, tls.as_ref(), &app, &connections, &stopping) => {}
         _ = signals.next() => {}
@@ -141,7 +155,7 @@ fn reload(tls: Option<&Tls>) {
 
 /// The API and the probes. Each call has a line in the log, with its path, and without query, headers and body. The
 /// audit events of decisions come from the library.
-fn app(server: Server) -> Router {
+fn app(server: Server, trusted_proxies: Arc<[Network]>) -> Router {
     let (ready, readiness) = (server.clone(), Arc::new(Readiness::default()));
     let readyz = move || {
         let (server, readiness) = (ready.clone(), readiness.clone());
@@ -159,14 +173,22 @@ fn app(server: Server) -> Router {
     };
     // The probes pass everything that calls pass.
     let router = server.router().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(readyz));
+    let log = move |request, next| log(trusted_proxies.clone(), request, next);
     mount(server.public_path(), router).layer(from_fn(log))
 }
 
-async fn log(request: Request, next: Next) -> Response {
+async fn log(trusted_proxies: Arc<[Network]>, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), without_token(request.uri().path()));
+    let peer = request.extensions().get().map(|&Peer(peer)| peer);
+    let client = peer.map(|peer| trusted_proxies::client(peer, request.headers(), &trusted_proxies));
+    if let Some(client) = client {
+        // Audit events contain it.
+        request.extensions_mut().insert(ClientAddress(client));
+    }
     let start = Instant::now();
     let response = next.run(request).await;
-    tracing::info!(%method, path, status = response.status().as_u16(), took = ?start.elapsed(), "call");
+    let (client, status) = (client.map(tracing::field::display), response.status().as_u16());
+    tracing::info!(%method, path, status, client, took = ?start.elapsed(), "call");
     response
 }
 

@@ -19,10 +19,33 @@ export class Rejected extends Error {
   }
 }
 
-// By how many seconds the server's clock is ahead of this one; 0 while that is unknown.
+// By how many seconds the server's clock is ahead of this one, and who stores a change; 0 while that is unknown.
 let ahead = 0;
+let storeSkew = () => {};
 
 export const skew = () => ahead;
+
+// Begins with the difference that was measured last, which a phone without a network needs for its codes.
+export function startSkew(known, store) {
+  ahead = known;
+  storeSkew = store;
+}
+
+// Measures the difference by a response. Its date, in whole seconds, is of a time between `sent` and now.
+function measureSkew(response, sent) {
+  const date = Date.parse(response.headers.get("date"));
+  if (!date) {
+    return;
+  }
+  const taken = Date.now() - sent;
+  const difference = (date + 500 - sent - taken / 2) / 1000;
+  const measured = Math.abs(difference) < 2 + taken / 2000 ? 0 : Math.round(difference);
+  // Small changes are those of the measurement.
+  if (Math.abs(measured - ahead) > 2 || (measured === 0) !== (ahead === 0)) {
+    ahead = measured;
+    storeSkew(ahead);
+  }
+}
 
 // The server's time in seconds.
 export const serverTime = () => Date.now() / 1000 + ahead;
@@ -35,6 +58,7 @@ function headers(token) {
 export async function call(token, path, body) {
   const post = body && { method: "POST", body: JSON.stringify(body) };
   const type = body ? { "content-type": "application/json" } : {};
+  const sent = Date.now();
   let response, json;
   try {
     response = await fetch(new URL(path, BASE), {
@@ -44,15 +68,10 @@ export async function call(token, path, body) {
       redirect: "error",
       signal: AbortSignal.timeout(TIMEOUT),
     });
+    measureSkew(response, sent);
     json = await response.json();
   } catch {
     throw new NoServer("The server cannot be reached.");
-  }
-  const date = Date.parse(response.headers.get("date"));
-  if (date) {
-    // The header only has whole seconds.
-    const difference = (date - Date.now()) / 1000;
-    ahead = Math.abs(difference) < 2 ? 0 : difference;
   }
   if (response.ok) {
     return json;

@@ -1,12 +1,12 @@
 // A phone in a browser: registers, shows pending requests, and computes codes.
 
-import { call, listen, NoDevice, NoServer, Rejected } from "./api.js";
+import { call, listen, NoDevice, NoServer, Rejected, startSkew } from "./api.js";
 import * as claim from "./claim.js";
-import { $, name, notice, problem } from "./dom.js";
+import { $, name, notice, problem, responded, transientProblem } from "./dom.js";
 import { install } from "./offline.js";
-import { showPairings, tickCodes } from "./pairings.js";
+import { showPairings, tickCodes, tickPairings } from "./pairings.js";
 import { hidePhrase, isPhraseShown, newPhrase, tickPhrase } from "./phrase.js";
-import { showRequests, tickRequests } from "./requests.js";
+import { showEmpty, showRequests, tickRequests } from "./requests.js";
 import { showRules } from "./rules.js";
 import * as store from "./store.js";
 
@@ -54,7 +54,7 @@ function failed(error) {
     unknown();
   } else if (error instanceof NoServer) {
     connection(false);
-    problem("The server cannot be reached, and may not have received this. Try again when you are connected.");
+    transientProblem("The server cannot be reached, and may not have received this. Try again when you are connected.");
   } else if (error instanceof Rejected) {
     problem(error.message);
   } else {
@@ -66,6 +66,10 @@ function failed(error) {
 function connection(live) {
   $("connection").textContent = live ? "Connected" : "Offline. Codes still work.";
   document.body.dataset.connection = live ? "live" : "offline";
+  showEmpty();
+  if (live) {
+    responded();
+  }
 }
 
 // The server does not know this phone: it only shows codes, until the user registers again.
@@ -111,13 +115,12 @@ async function reload() {
   try {
     await claim.take(phone);
     const previous = pairings;
-    const responses = await Promise.all(["pairings", "requests", "automations"].map((path) => call(token, path)));
+    const overview = await call(token, "overview");
     if (device?.token !== token) {
       // Another tab has registered again.
       return;
     }
-    const [, requests, rules] = responses;
-    [pairings] = responses;
+    ({ pairings } = overview);
     connection(true);
     stream();
     if (pairings.some(({ id, pending }) => pending && !previous?.some((pairing) => pairing.id === id))) {
@@ -125,12 +128,14 @@ async function reload() {
       hidePhrase();
     }
     showPairings(pairings, keys, phone);
-    showRequests(requests, phone);
-    showRules(rules, phone);
+    showRequests(overview.requests, phone);
+    showRules(overview.automations, phone);
   } catch (error) {
     showPairings(pairings, keys, phone);
     if (error instanceof NoServer) {
       connection(false);
+    } else if (error instanceof Rejected) {
+      transientProblem(error.message);
     } else {
       failed(error);
     }
@@ -198,6 +203,20 @@ async function showWords() {
   events?.wake();
 }
 
+// Takes the pairing of a link that the site shows on the same device.
+async function useLink() {
+  const isLink = claim.paste($("link").value);
+  $("link-error").textContent = isLink ? "" : "This is not the link of a pairing. Copy all of it: it contains #claim= and some letters.";
+  $("link").toggleAttribute("aria-invalid", !isLink);
+  if (!isLink) {
+    $("link").focus();
+    return;
+  }
+  $("link").value = "";
+  await refresh();
+  $("requests-title").focus();
+}
+
 async function registerAgain() {
   await store.deleteDevice();
   tabs.postMessage("changed");
@@ -220,6 +239,7 @@ async function start() {
   }
   try {
     await load();
+    startSkew((await store.skew()) ?? 0, (ahead) => store.putSkew(ahead).catch((error) => console.warn("The time is not stored.", error)));
   } catch (error) {
     unable(`This browser does not let the page store data (${error?.message ?? error}). A private window may be the cause.`);
     return;
@@ -230,6 +250,10 @@ async function start() {
   });
   $("again").addEventListener("click", () => phone.run($("unknown"), registerAgain));
   $("new-phrase").addEventListener("click", () => phone.run($("new-phrase"), showWords));
+  $("link-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    phone.run($("link-form"), useLink);
+  });
   addEventListener("hashchange", () => {
     claim.read();
     refresh();
@@ -247,6 +271,7 @@ async function start() {
   });
   setInterval(() => {
     tickRequests(phone);
+    tickPairings(pairings, keys, phone);
     tickPhrase();
     tickCodes();
   }, TICK);

@@ -5,12 +5,21 @@ import { problem } from "./dom.js";
 
 let claim = null;
 
+const claimOf = (link) => new URLSearchParams(link.slice(link.indexOf("#") + 1)).get("claim");
+
 // Anyone with the claim can take the pairing, so it is removed from the URL and the history.
 export function read() {
-  claim = new URLSearchParams(location.hash.slice(1)).get("claim") ?? claim;
+  claim = claimOf(location.hash) ?? claim;
   if (location.hash) {
     history.replaceState(null, "", location.pathname + location.search);
   }
+}
+
+// Reads a link that the user has pasted. Returns whether it is the link of a pairing.
+export function paste(link) {
+  const pasted = claimOf(link.trim());
+  claim = pasted || claim;
+  return Boolean(pasted);
 }
 
 // Sends the claim once. The user still has to allow the pairing.
@@ -21,6 +30,7 @@ export async function take(phone) {
   }
   try {
     await phone.call("claims", { claim: taken });
+    problem();
   } catch (error) {
     if (!(error instanceof Rejected)) {
       throw error;

@@ -33,6 +33,9 @@ export async function key({ secret, algorithm, digits, period }) {
   return { key, digits, period };
 }
 
+// In two groups, as people read it.
+export const grouped = (text) => `${text.slice(0, text.length / 2)} ${text.slice(text.length / 2)}`;
+
 // The code at this time in seconds, and for how many seconds it stays the same.
 export async function code({ key, digits, period }, now) {
   const step = Math.floor(now / period);

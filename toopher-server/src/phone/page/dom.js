@@ -72,6 +72,20 @@ export function notice(...parts) {
 // Shows an error until the next action.
 export function problem(...parts) {
   $("problem").replaceChildren(...parts);
+  delete $("problem").dataset.transient;
+}
+
+// Shows an error until the next action, or until the server responds.
+export function transientProblem(text) {
+  problem(text);
+  $("problem").dataset.transient = "";
+}
+
+// Removes an error that ends when the server responds.
+export function responded() {
+  if ("transient" in $("problem").dataset) {
+    problem();
+  }
 }
 
 // Asks the user to confirm an action.

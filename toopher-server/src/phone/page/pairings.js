@@ -1,20 +1,24 @@
 // The pairings of this phone: pending ones, and the codes of the others.
 
-import { skew } from "./api.js";
-import { code, key } from "./codes.js";
+import { Rejected, serverTime, skew } from "./api.js";
+import { code, grouped, key } from "./codes.js";
 import { $, button, confirm, el, name, notice, show, time, problem } from "./dom.js";
 import { isSettling, settle, showEmpty } from "./requests.js";
 import * as store from "./store.js";
 
-// The server accepts the codes of two steps before and after the current one.
+// The codes of other apps on this device are as wrong as its clock. The server accepts two steps before and after the
+// current one.
 const MAX_SKEW = 60;
 
 // The key and the parameters of each expanded entry.
 const open = new Map();
+// The pairings that wait for an answer.
+let waiting = [];
 
 // `pairings` are those of the server, or null before its first response; `keys` are those of this phone.
 export function showPairings(pairings, keys, phone) {
-  const pending = (pairings ?? []).filter((pairing) => pairing.pending);
+  const pending = (pairings ?? []).filter((pairing) => pairing.pending && pairing.expires > serverTime());
+  waiting = pending;
   if (pairings && show($("pending-pairings"), pending.map((pairing) => ({ key: pairing.id, ...pairing })), (pairing) => ask(pairing, phone))) {
     settle();
   }
@@ -24,9 +28,22 @@ export function showPairings(pairings, keys, phone) {
   entries.push(...Array.from(enabled.values(), (pairing) => ({ ...pairing, state: "no key" })));
   show($("codes"), entries.map((entry) => ({ ...entry, key: `${entry.id} ${entry.state}`, hmac: entry.key })), (entry) => line(entry, phone));
   $("no-codes").hidden = entries.length > 0;
-  const off = Math.round(skew());
+  const off = skew();
   $("skew").hidden = Math.abs(off) <= MAX_SKEW;
-  $("skew").textContent = `The clock of this device is ${Math.abs(off)} s ${off > 0 ? "behind" : "ahead of"} the server's, so codes may not be accepted. Set it to network time.`;
+  $("skew").textContent = `The clock of this device is about ${Math.round(Math.abs(off) / 60)} min ${off > 0 ? "behind" : "ahead of"} the server's. The codes are computed with the server's time, so they are right. Set the clock to network time for other apps.`;
+}
+
+// Updates the remaining time of pending pairings, and removes expired ones.
+export function tickPairings(pairings, keys, phone) {
+  const now = serverTime();
+  const expired = waiting.filter(({ expires }) => expires <= now);
+  if (expired.length > 0) {
+    showPairings(pairings, keys, phone);
+    notice("The pairing with ", name(expired[0].requester), " was not allowed in time. Start again at the site.");
+  }
+  for (const { id, expires } of waiting) {
+    $(`left-${id}`).textContent = `Expires in ${time(expires - now)}. Then start again at the site.`;
+  }
 }
 
 function ask(pairing, phone) {
@@ -38,15 +55,29 @@ function ask(pairing, phone) {
     el(
       "div",
       { class: "buttons" },
-      button("Deny", () => phone.run(item, async () => {
+      button("Deny", () => phone.run(item, () => unlessGone(phone, async () => {
         await phone.call(`pairings/${pairing.id}/deny`, {});
         notice("Not paired with ", name(pairing.requester), ".");
         await phone.refresh();
-      })),
-      button("Allow", ({ currentTarget }) => isSettling(currentTarget) || phone.run(item, () => allow(pairing, phone)), { class: "main" }),
+      }))),
+      button("Allow", ({ currentTarget }) => isSettling(currentTarget) || phone.run(item, () => unlessGone(phone, () => allow(pairing, phone))), { class: "main" }),
     ),
+    el("p", { id: `left-${pairing.id}`, class: "quiet" }),
   );
   return item;
+}
+
+// Answers a pairing that may have ended.
+async function unlessGone(phone, answer) {
+  try {
+    await answer();
+  } catch (error) {
+    if (!(error instanceof Rejected && error.status === 404)) {
+      throw error;
+    }
+    problem("This pairing is no longer pending: it has expired, or another phone was paired. Start again at the site.");
+    await phone.refresh();
+  }
 }
 
 async function allow(pairing, phone) {
@@ -91,7 +122,7 @@ function line(entry, phone) {
     const spoken = el("p", { class: "unseen" });
     const left = el("p", { class: "quiet left" });
     const bar = el("progress", { max: entry.period, "aria-hidden": "true" });
-    panel.append(shown, spoken, bar, left, button("Copy", () => copy(shown.textContent)));
+    panel.append(shown, spoken, bar, left, button("Copy", () => copy(item.code)));
     Object.assign(item, { shown, spoken, left, bar });
   }
   panel.append(button("Remove", () => remove(entry, item, phone), { class: "danger" }));
@@ -119,9 +150,10 @@ export async function tickCodes() {
       open.delete(item);
       continue;
     }
-    const { text, left } = await code(parameters, Date.now() / 1000);
-    if (item.shown.textContent !== text) {
-      item.shown.textContent = text;
+    const { text, left } = await code(parameters, serverTime());
+    if (item.code !== text) {
+      item.code = text;
+      item.shown.textContent = grouped(text);
       item.spoken.textContent = [...text].join(" ");
     }
     item.left.textContent = `${time(left)} left`;

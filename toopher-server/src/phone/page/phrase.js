@@ -1,7 +1,7 @@
 // The words for pairing with a site, and their QR code.
 
 import { serverTime } from "./api.js";
-import { $, time } from "./dom.js";
+import { $, notice, time } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const QUIET = 4;
@@ -34,8 +34,10 @@ export function tickPhrase() {
   const left = expires - serverTime();
   if (left <= 0) {
     hidePhrase();
+    notice("The words have expired. Show other words, if the site still asks for them.");
+    return;
   }
-  $("phrase-left").textContent = `Valid for ${time(left)}, and for one site.`;
+  $("phrase-left").textContent = `Valid for ${time(left)}, and for one site. Then show other words.`;
 }
 
 // Rows of `1` for dark and `0` for light. Always black on white with a margin, which scanners need.

@@ -8,22 +8,37 @@ const SETTLE = 600;
 
 let current = [];
 let settling;
+// The requests that this page has answered.
+const answered = new Set();
 
 export function showRequests(requests, phone) {
   const fresh = requests.filter((request) => !current.some(({ id }) => id === request.id));
+  const gone = current.filter((request) => !requests.some(({ id }) => id === request.id) && !answered.has(request.id));
   current = requests;
+  for (const { requester, action, expires } of gone) {
+    const why = expires <= serverTime() ? "Not answered in time: " : "Withdrawn by the site, or answered elsewhere: ";
+    notice(why, name(action), " at ", name(requester), ".");
+  }
   if (show($("requests"), requests.map((request) => ({ key: request.id, ...request })), (request) => card(request, phone))) {
     settle();
   }
-  for (const request of fresh.slice(-1)) {
-    notice(name(request.requester), " asks: ", name(request.action), ".");
+  // The newest one is the first.
+  for (const request of fresh.slice(0, 1)) {
+    // Without the action: a long one would cover the request.
+    notice(name(request.requester), " asks for your approval.");
   }
   showEmpty();
 }
 
-// Shows a text if nothing is pending.
+const EMPTY = {
+  live: "No pending requests.",
+  offline: "Without a connection this phone does not know whether a request is pending.",
+};
+
+// Shows a text if nothing is pending, or if that is unknown.
 export function showEmpty() {
   $("no-requests").hidden = $("requests").childElementCount + $("pending-pairings").childElementCount > 0;
+  $("no-requests").textContent = EMPTY[document.body.dataset.connection] ?? "Looking for requests …";
 }
 
 export function settle() {
@@ -44,14 +59,14 @@ export function tickRequests(phone) {
     showRequests(current.filter((request) => request.expires > now), phone);
   }
   for (const { id, expires } of current) {
-    $(`left-${id}`).textContent = `Expires in ${time(expires - now)}.`;
+    $(`left-${id}`).textContent = `Expires in ${time(expires - now)}. Without an answer it is denied.`;
   }
 }
 
 function card(request, phone) {
   const { id } = request;
   const since = new Date(request.created * 1000).toLocaleTimeString(undefined, { timeStyle: "short" });
-  const row = (term, value) => el("div", {}, el("dt", {}, term), el("dd", {}, value));
+  const row = (term, value, attributes) => el("div", attributes, el("dt", {}, term), el("dd", {}, value));
   const allow = el("button", { class: "main" }, "Allow");
   const deny = button("Deny", () => answer(request, false, form, phone));
   const form = el(
@@ -61,8 +76,9 @@ function card(request, phone) {
     el(
       "dl",
       {},
+      // First, and the largest: the user decides about the action, and the buttons are behind the last line of it.
+      row("What", name(request.action), { class: "what" }),
       row("Who", name(request.user)),
-      row("What", name(request.action)),
       row("Where", name(request.terminal || "no name")),
       row("Since", since),
     ),
@@ -90,11 +106,16 @@ function number(id) {
     autocomplete: "off",
     "aria-describedby": `hint-${id} error-${id}`,
   });
+  const error = el("p", { id: `error-${id}`, class: "error" });
+  input.addEventListener("input", () => {
+    error.replaceChildren();
+    input.removeAttribute("aria-invalid");
+  });
   return [
     el("label", { for: `number-${id}` }, "The number that the site shows"),
     input,
     el("p", { id: `hint-${id}`, class: "quiet" }, "You have one try. If the site shows no number, someone else is logging in: deny."),
-    el("p", { id: `error-${id}`, class: "error" }),
+    error,
   ];
 }
 
@@ -123,10 +144,12 @@ async function answer(request, allow, form, phone) {
     }
   }
   await phone.run(form, async () => {
+    answered.add(id);
     try {
       report(request, allow, body, await phone.call(`requests/${id}/${allow ? "allow" : "deny"}`, body));
     } catch (error) {
       if (!(error instanceof Rejected && error.status === 409)) {
+        answered.delete(id);
         throw error;
       }
       notice();
@@ -141,7 +164,7 @@ function report(request, allow, { automate }, { granted, reason, automated_from_
   const further = automated ? " Further requests are answered in the same way." : automate ? " It cannot be automated here." : "";
   if (granted !== allow) {
     notice();
-    problem(`Denied. ${reason} Log in again, if it was you: `, ...subject);
+    problem(`${reason} Nothing was allowed. If you have mistyped it, start again at the site: `, ...subject);
     return;
   }
   notice(granted ? "Allowed: " : "Denied: ", ...subject, further);

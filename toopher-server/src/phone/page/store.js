@@ -52,6 +52,8 @@ async function read(store, act) {
 
 export const device = () => read("device", (store) => store.get("device"));
 export const deleteDevice = () => write("device", (store) => store.delete("device"));
+export const skew = () => read("device", (store) => store.get("skew"));
+export const putSkew = (skew) => write("device", (store) => store.put(skew, "skew"));
 export const keys = () => read("keys", (store) => store.getAll());
 export const putKey = (key) => write("keys", (store) => store.put(key));
 export const deleteKey = (id) => write("keys", (store) => store.delete(id));
