@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod custom_rejection;
 mod forward_auth;
 mod full_chain;
 mod grants;
