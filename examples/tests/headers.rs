@@ -68,12 +68,3 @@ fn the_curl_commands_work() {
     assert_eq!(statuses, ["200"; 4], "{printed}");
     assert!(printed.contains("alice may transfer money.") && printed.contains("alice may administer."), "{printed}");
 }
-
-#[test]
-fn an_address_in_use_is_reported_with_a_sentence() {
-    let example = Example::start("quickstart");
-    let output = test_support::example::command("quickstart", &[("ADDR", example.address())]).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    let expected = format!("error: ADDR {}: ", example.address());
-    assert!(output.status.code() == Some(1) && error.starts_with(&expected) && error.lines().count() == 1, "{error}");
-}

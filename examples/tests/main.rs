@@ -3,6 +3,7 @@
 
 mod cache;
 mod custom_rejection;
+mod errors;
 mod forward_auth;
 mod full_chain;
 mod grants;
