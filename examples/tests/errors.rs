@@ -21,6 +21,7 @@ fn an_address_in_use() {
     let example = Example::start("quickstart");
     for name in [
         "custom-rejection",
+        "frame",
         "grants",
         "hyper-header",
         "login",
@@ -50,6 +51,7 @@ fn an_invalid_variable() {
         ("login", "CODE_DIGITS", "5"),
         ("login", "TOOPHER_BASE_URL", "nowhere"),
         ("login", "TOOPHER_CONSUMER_KEY", ""),
+        ("frame", "TOOPHER_BASE_URL", "nowhere"),
         ("toopher", "TOOPHER_BASE_URL", "nowhere"),
         ("replicas", "ROUNDS", "all"),
         ("replicas", "REDIS_URL", "nowhere"),
@@ -67,5 +69,6 @@ fn an_invalid_variable() {
     for variable in ["TOOPHER_BASE_URL", "TOOPHER_CONSUMER_KEY", "TOOPHER_CONSUMER_SECRET"] {
         let environment: Vec<_> = API.into_iter().filter(|(name, _)| *name != variable).collect();
         assert_eq!(error("toopher", &environment), format!("error: {variable} is not set"));
+        assert_eq!(error("frame", &environment), format!("error: {variable} is not set"));
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 mod custom_rejection;
 mod errors;
 mod forward_auth;
+mod frame;
 mod full_chain;
 mod grants;
 mod grpc;
