@@ -20,6 +20,7 @@ fn error(name: &str, environment: &[(&str, &str)]) -> String {
 fn an_address_in_use() {
     let example = Example::start("quickstart");
     for name in [
+        "axum-login",
         "custom-rejection",
         "frame",
         "grants",

@@ -24,7 +24,7 @@ fn each_header_states_the_command_and_the_readme_lists_it() {
         assert!(readme.contains(&format!("`{command}`")), "{name}");
         found += 1;
     }
-    assert_eq!(found, 13);
+    assert_eq!(found, 14);
 }
 
 /// Runs the `curl` commands of a header, and returns the statuses and the output.

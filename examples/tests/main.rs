@@ -1,6 +1,7 @@
 //! Runs the examples as processes, and checks what they print and serve.
 #![allow(clippy::unwrap_used)]
 
+mod axum_login;
 mod cache;
 mod custom_rejection;
 mod errors;

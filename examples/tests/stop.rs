@@ -9,7 +9,8 @@ use test_support::example::{Example, command};
 use test_support::have;
 
 /// The examples that listen at `ADDR`, with the variables that they require.
-const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 13] = [
+    ("axum-login", &[]),
     ("custom-rejection", &[]),
     ("forward-auth", &[]),
     ("frame", &API),
