@@ -49,6 +49,7 @@ fn an_invalid_variable() {
         ("quickstart", "SECRET", "1"),
         ("hyper-header", "HEAD_SECONDS", "soon"),
         ("login", "APPROVAL_SECONDS", "soon"),
+        ("login", "ENROLLMENT_SECONDS", "-1"),
         ("login", "CODE_DIGITS", "5"),
         ("login", "TOOPHER_BASE_URL", "nowhere"),
         ("login", "TOOPHER_CONSUMER_KEY", ""),

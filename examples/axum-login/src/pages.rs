@@ -111,7 +111,8 @@ pub(crate) fn enroll(enrollment: &Enrollment, problem: &str) -> Response {
 <p>Or type this secret: <code id="secret">{}</code></p>
 <p role="alert">{problem}</p>
 <form method="post"><p><label>Code that the app shows
-<input name="code" inputmode="numeric" autocomplete="one-time-code" required></label></p><button>Confirm</button></form>"#,
+<input name="code" inputmode="numeric" autocomplete="one-time-code" required></label></p>
+<button>Confirm</button></form>"#,
         *secret
     );
     page("Set up an authenticator app", &content)

@@ -13,12 +13,12 @@
 //! cargo run -p example-frame
 //! ```
 //!
-//! and open <http://127.0.0.1:3000>. The users are `alice` (password `wonderland`) and `bob` (`builder`). The frame pairs
-//! a phone at the first login: open the server's address with `/phone` in another window.
+//! and open <http://127.0.0.1:3000>. The users are `alice` (password `wonderland`) and `bob` (`builder`). The frame
+//! pairs a phone at the first login: open the server's address with `/phone` in another window.
 //!
 //! `ADDR` sets the address (default `127.0.0.1:3000`). `PUBLIC_URL` sets the origin that browsers reach (default: the
-//! address). Only pages of this origin can show the frames and receive their results. The results arrive by a script, so
-//! the site needs one.
+//! address). Only pages of this origin can show the frames and receive their results. The results arrive by a script,
+//! so the site needs one.
 
 mod app;
 mod pages;

@@ -117,12 +117,20 @@ struct Forget {
 
 /// Forgetting reduces what an attacker could use, so it requires no fresh factor.
 async fn forget(State(app): State<App>, session: Session, visit: Visit, Form(form): Form<Forget>) -> Response {
+    let _guard = app.changes.lock().await;
     let Some((_, user)) = visit.logged_in() else { return redirect_to_stage(&visit) };
-    let forgotten = match form.browser {
-        Some(number) => Ok(app.users.factors(&user, |factors| factors.forget_browser(number)).unwrap_or_default()),
-        None => session::end_others(&app, &session, &user).await,
+    let forget = async {
+        match form.browser {
+            Some(number) => {
+                app.users.factors(&user, |factors| factors.forget_browser(number));
+            }
+            // A session that another change has ended meanwhile stays so.
+            None if session::is_current(&app, &session).await? => session::end_others(&app, &session, &user).await?,
+            None => {}
+        }
+        Ok::<_, BoxError>(())
     };
-    match forgotten {
+    match forget.await {
         Ok(()) => Redirect::to("/account").into_response(),
         Err(error) => session::server_error(&*error),
     }

@@ -50,6 +50,8 @@ pub(crate) struct App {
     /// The Toopher API. `None` disables approvals.
     pub(crate) api: Option<Api>,
     pub(crate) time_limit: Duration,
+    /// The time from the password to a first second factor: an app must be installed, perhaps.
+    pub(crate) enrollment_lifetime: Duration,
     /// Held while second factors change, so that a user cannot complete two enrollments at the same time. With several
     /// processes, use a lock of the database instead.
     pub(crate) changes: Arc<Mutex<()>>,

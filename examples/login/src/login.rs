@@ -1,5 +1,7 @@
 //! The first factor: the password, alone or in one form with a code.
 
+use std::time::Duration;
+
 use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,6 +17,9 @@ use super::step::Step;
 use super::users::Users;
 use super::visit::{PendingLogin, Stage, Visit, now};
 use super::{remember, session};
+
+/// The time within which the second factor must follow the password.
+const LOGIN_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// Redirects to the page of the login's current stage.
 pub(crate) fn redirect_to_stage(visit: &Visit) -> Response {
@@ -69,14 +74,15 @@ pub(crate) async fn password(
     let Some(epoch) = app.users.factors(&user, |factors| factors.epoch()) else {
         return Redirect::to("/login").into_response();
     };
+    // If the API fails, the shorter time limit applies.
+    let is_enrolling = app.factors(&user).await.is_ok_and(|factors| factors.is_none());
+    let lifetime = if is_enrolling { app.enrollment_lifetime } else { LOGIN_LIFETIME };
     let login = PendingLogin {
         user: user.as_str().into(),
         approval_session: String::new(),
-        since: now(),
+        until: now().saturating_add(lifetime.as_secs()),
         epoch,
         remember: form.remember,
-        // If the API fails, the shorter time limit applies.
-        enrolling: app.factors(&user).await.is_ok_and(|factors| factors.is_none()),
     };
     match session::begin_login(&session, &visit, &user, login).await {
         Ok(()) if remember::has_cookie(&headers) => Redirect::to(remember::PATH).into_response(),

@@ -23,9 +23,12 @@
 //! cargo run -p toopher-server -- serve --demo
 //! ```
 //!
-//! Every page works without scripts; with scripts, pages update without reloading. `ADDR` sets the address (default
-//! `127.0.0.1:3000`), `APPROVAL_SECONDS` the time limit for the phone or the code (default 120), and `CODE_DIGITS` the
-//! length of the codes of new authenticator apps (6, 7 or 8; default 6, which every app shows).
+//! Every page works without scripts; with scripts, pages update without reloading. These variables change settings:
+//!
+//! - `ADDR`: the address (default `127.0.0.1:3000`).
+//! - `APPROVAL_SECONDS`: the time limit for the phone or the code (default 120).
+//! - `ENROLLMENT_SECONDS`: the time limit for setting up a first second factor (default 3600).
+//! - `CODE_DIGITS`: the length of the codes of new authenticator apps (6, 7 or 8; default 6, which every app shows).
 //!
 //! A real site adds: TLS, and with it `Secure` cookies; a persistent session store that deletes expired sessions; a
 //! limit on password attempts for each client address; an e-mail to the user whenever a second factor is set up.
@@ -88,10 +91,6 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let time_limit = match std::env::var("APPROVAL_SECONDS") {
-        Ok(seconds) => seconds.parse().map_err(|error| format!("APPROVAL_SECONDS {seconds}: {error}"))?,
-        Err(_) => 120,
-    };
     let digits = match std::env::var("CODE_DIGITS").as_deref() {
         Ok("6") | Err(_) => Digits::Six,
         Ok("7") => Digits::Seven,
@@ -99,13 +98,22 @@ async fn run() -> Result<(), Box<dyn Error>> {
         Ok(other) => return Err(format!("CODE_DIGITS {other}: use 6, 7 or 8").into()),
     };
     let users = [("alice", "wonderland"), ("bob", "builder")];
-    let app = router(Users::new(&users)?, api()?, Duration::from_secs(time_limit), digits)?;
+    let app = router(Users::new(&users)?, api()?, digits)?;
 
     let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("Listening on http://{}", listener.local_addr()?);
     println!("Users: {}", users.map(|(name, password)| format!("{name} (password {password})")).join(", "));
     axum::serve(listener, app).with_graceful_shutdown(example_shutdown::signal()).await?;
     Ok(())
+}
+
+/// A time limit in seconds.
+fn seconds(variable: &str, default: u64) -> Result<Duration, Box<dyn Error>> {
+    let seconds = match std::env::var(variable) {
+        Ok(seconds) => seconds.parse().map_err(|error| format!("{variable} {seconds}: {error}"))?,
+        Err(_) => default,
+    };
+    Ok(Duration::from_secs(seconds))
 }
 
 /// The Toopher API, if the environment contains its address.
@@ -121,7 +129,8 @@ fn api() -> Result<Option<Api>, Box<dyn Error>> {
     Ok(Some(ToopherClient::new(url, credentials)?))
 }
 
-fn router(users: Users, api: Option<Api>, time_limit: Duration, digits: Digits) -> Result<Router, Box<dyn Error>> {
+fn router(users: Users, api: Option<Api>, digits: Digits) -> Result<Router, Box<dyn Error>> {
+    let time_limit = seconds("APPROVAL_SECONDS", 120)?;
     // Codes and approvals share one store, so that a lockout applies to both.
     let store = MemoryStore::new();
     let totp = TotpVerifier::new(users.clone())?.store(store.clone());
@@ -140,6 +149,7 @@ fn router(users: Users, api: Option<Api>, time_limit: Duration, digits: Digits) 
         grants: Grants::new(SealingKey::generate()?).lifetime(month).in_extensions(),
         api,
         time_limit,
+        enrollment_lifetime: seconds("ENROLLMENT_SECONDS", 60 * 60)?,
         changes: Default::default(),
         phrases: Default::default(),
     };

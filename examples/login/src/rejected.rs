@@ -42,7 +42,7 @@ pub(crate) fn rejected(step: Step, rejection: &Rejection, request: &Parts) -> Re
         "otp_required" => (Phone::Unavailable, explain(rejection, visit.typed)),
         _ => {
             let phone = match visit.approval_token.clone() {
-                Some(token) => Phone::Pending { token, number: None, expires_in: None },
+                Some(token) => Phone::Pending { token, number: None },
                 None if factors.phone => Phone::NotRequested { automatic: false },
                 None => Phone::Unavailable,
             };

@@ -1,5 +1,5 @@
-//! Remembered browsers, on which the password alone is enough for a login. Each has a cookie with a grant: the encrypted
-//! proof that its user has shown a second factor there.
+//! Remembered browsers, on which the password alone is enough for a login. Each has a cookie with a grant: the
+//! encrypted proof that its user has shown a second factor there.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;

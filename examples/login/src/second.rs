@@ -80,9 +80,9 @@ async fn wait_page(
     let late = || Redirect::to(&format!("{}/late", step.path())).into_response();
     let Ok(token) = ApprovalToken::new(&token) else { return late() };
     let phone = match app.approval_status(&visit, step, &token).await {
-        None => Phone::Pending { token, number: None, expires_in: None },
+        None => Phone::Pending { token, number: None },
         Some(approval) => match approval.status.as_str() {
-            "pending" => Phone::Pending { token, number: approval.number, expires_in: approval.expires_in },
+            "pending" => Phone::Pending { token, number: approval.number },
             "granted" => Phone::Granted(token),
             "denied" => Phone::Denied,
             _ => return late(),

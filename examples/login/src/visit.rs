@@ -12,11 +12,6 @@ use tower_toopher::{Factor, UserId};
 
 use super::step::Step;
 
-/// The time within which the second factor must follow the password, in seconds.
-const LOGIN_LIFETIME: u64 = 10 * 60;
-/// The same for a user who sets up a first factor: an app must be installed first, perhaps.
-pub(crate) const ENROLLMENT_LIFETIME: u64 = 60 * 60;
-
 /// The stage of the login. It is a single value of the session, so a session is always in exactly one stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) enum Stage {
@@ -34,13 +29,12 @@ pub(crate) struct PendingLogin {
     /// Approvals of this login are bound to this value. The session's id would not do, since it changes after the
     /// login. The value is never sent to the client.
     pub(crate) approval_session: String,
-    pub(crate) since: u64,
+    /// The time until which the second factor must follow.
+    pub(crate) until: u64,
     /// That of the account when the password was verified. The login ends when the account has another one.
     pub(crate) epoch: u64,
     /// Whether the user wants this browser to be remembered.
     pub(crate) remember: bool,
-    /// Whether the user had no second factor when the password was verified.
-    pub(crate) enrolling: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,8 +80,7 @@ impl PendingLogin {
     }
 
     pub(crate) fn seconds_left(&self) -> u64 {
-        let lifetime = if self.enrolling { ENROLLMENT_LIFETIME } else { LOGIN_LIFETIME };
-        self.since.saturating_add(lifetime).saturating_sub(now())
+        self.until.saturating_sub(now())
     }
 }
 

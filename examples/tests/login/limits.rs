@@ -37,6 +37,19 @@ async fn time_limits_count_down_and_say_what_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_that_expires_says_so() {
+    let site = Site::start(&[("ENROLLMENT_SECONDS", "0")]);
+    let mut alice = Visitor::new(&site).await;
+    let form = alice.form(&[("username", "alice"), ("password", "wonderland")]);
+    alice.post("/login", &form, &[]).await;
+    alice.get("/login").await;
+    let form = alice.form(&[("code", "123456")]);
+    assert_eq!(alice.post("/enroll/confirm", &form, &[]).await.location, "/login");
+    let page = alice.get("/login").await.body;
+    assert!(page.contains("The time for the second step has passed.") && page.contains("remove it from your app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_enrollment_opens_at_its_heading() {
     if !have_browser() {
         return;

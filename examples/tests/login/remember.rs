@@ -34,6 +34,7 @@ async fn a_remembered_browser_needs_the_password_alone_until_it_is_forgotten() {
     site.password(client, "alice", "wonderland").await;
     until_path(client, "/account").await;
     read(client, "by your password on a remembered browser").await;
+    assert!(client.find(Locator::Css("main .notice")).await.is_err());
     // The password is needed, and that of another user is not enough.
     log_out(client).await;
     site.password(client, "alice", "wrong").await;

@@ -41,7 +41,7 @@ impl AccountPage<'_> {
             } @else {
                 p { "You are logged in, by your password on a remembered browser." }
             }
-            @if self.login.by == By::RecoveryCode {
+            @if self.login.by == By::RecoveryCode && self.login.factor_time.is_some() {
                 p .notice role="status" {
                     "You have used a recovery code. If you have lost a phone, set up another second factor, and then \
                      remove the lost one."

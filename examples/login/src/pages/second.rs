@@ -26,7 +26,6 @@ pub(crate) enum Phone {
     Pending {
         token: ApprovalToken,
         number: Option<String>,
-        expires_in: Option<u64>,
     },
     Granted(ApprovalToken),
     Denied,
@@ -87,10 +86,6 @@ impl SecondPage<'_> {
             Phone::Denied => (DENIED, None, Some("Send another request")),
         };
         let pending = matches!(phone, Phone::Pending { .. });
-        let expires_in = match phone {
-            Phone::Pending { expires_in, .. } => *expires_in,
-            _ => None,
-        };
         html! {
             // The script writes changes of the status here.
             div #status role="status" {
@@ -99,9 +94,8 @@ impl SecondPage<'_> {
                     "Type " strong { (number.unwrap_or_default()) } " on your phone."
                 }
             }
-            p #expires .quiet hidden[expires_in.is_none()] {
-                "The request expires in " (countdown(expires_in.unwrap_or_default())) "."
-            }
+            // The script shows it, and the frame below without scripts.
+            p #expires .quiet hidden { "The request expires in " (countdown(0)) "." }
             @if let Phone::Pending { token, .. } = phone {
                 noscript {
                     iframe title="Status of the request"
