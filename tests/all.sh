@@ -39,9 +39,17 @@ if ! "$python" -c 'import pyotp, requests_oauthlib' 2>/dev/null; then
     target/pyotp/bin/pip install --quiet --disable-pip-version-check pyotp==2.12.1 requests-oauthlib==2.0.0
 fi
 
+# The rules of axe-core, in a package of Python that contains them: the rest of it is not used.
+axe=target/pyotp/axe/axe_playwright_python/axe.min.js
+if [ ! -f "$axe" ]; then
+    target/pyotp/bin/pip install --quiet --disable-pip-version-check --no-deps --target target/pyotp/axe \
+        axe-playwright-python==0.1.8
+fi
+
 # A program that is missing now is a failure, not a skipped test.
 export REQUIRE_TOOLS=1
 export PYOTP_PYTHON="$PWD/$python"
+export AXE_JS="$PWD/$axe"
 # Nothing here is built twice, and test programs build a third faster without it.
 export CARGO_INCREMENTAL=0
 

@@ -1,8 +1,12 @@
 //! Runs the examples as processes, and checks what they print and serve.
 #![allow(clippy::unwrap_used)]
 
+mod axum_login;
 mod cache;
+mod custom_rejection;
+mod errors;
 mod forward_auth;
+mod frame;
 mod full_chain;
 mod grants;
 mod grpc;

@@ -95,3 +95,18 @@ fn the_printed_commands_work() {
     assert_eq!(run(commands[2], &code), "200");
     assert_eq!(run(commands[3], &server.code("now + 30 seconds")), "200");
 }
+
+/// On a terminal, the QR code has colors of its own, so that it can be scanned on light and dark ones.
+#[test]
+fn the_terminal_shows_black_on_white() {
+    if !have(&["script", "timeout"]) {
+        return;
+    }
+    let program = test_support::example::command("quickstart", &[]).get_program().to_str().unwrap().to_owned();
+    let typescript =
+        output("script", &["-q", "-c", &format!("ADDR=127.0.0.1:0 timeout 2 {program}; true"), "/dev/null"]);
+    let lines: Vec<_> = typescript.lines().filter(|line| line.starts_with("\u{1b}[38;5;16;48;5;231m")).collect();
+    assert!(lines.len() > 15 && lines.iter().all(|line| line.trim_end().ends_with("\u{1b}[0m")), "{typescript}");
+    // A pipe has none.
+    assert!(!Quickstart::start(&[]).example.printed.contains('\u{1b}'));
+}

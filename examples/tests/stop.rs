@@ -9,9 +9,11 @@ use test_support::example::{Example, command};
 use test_support::have;
 
 /// The examples that listen at `ADDR`, with the variables that they require.
-const EXAMPLES: [(&str, &[(&str, &str)]); 11] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 13] = [
+    ("axum-login", &[]),
     ("custom-rejection", &[]),
     ("forward-auth", &[]),
+    ("frame", &API),
     ("grants", &[]),
     ("hyper-header", &[]),
     ("login", &[]),
@@ -20,14 +22,13 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 11] = [
     ("resilient-verifier", &[]),
     ("sessions", &[]),
     ("tonic", &[]),
-    (
-        "toopher",
-        &[
-            ("TOOPHER_BASE_URL", "http://127.0.0.1:1/v1"),
-            ("TOOPHER_CONSUMER_KEY", "key"),
-            ("TOOPHER_CONSUMER_SECRET", "secret"),
-        ],
-    ),
+    ("toopher", &API),
+];
+
+const API: [(&str, &str); 3] = [
+    ("TOOPHER_BASE_URL", "http://127.0.0.1:1/v1"),
+    ("TOOPHER_CONSUMER_KEY", "key"),
+    ("TOOPHER_CONSUMER_SECRET", "secret"),
 ];
 
 /// Sends a request and waits for the first byte of the response, so that the example serves.

@@ -86,6 +86,7 @@ mod sse;
 mod status;
 mod status_response;
 mod token;
+mod withdraw;
 
 pub use self::config::SecondRequest;
 pub use self::error::{ApprovalError, ApprovalErrorKind};

@@ -93,8 +93,22 @@ impl Enrollment {
         Zeroizing::new(self.qr().map_or_else(String::new, |code| code.render::<Color<'_>>().build()))
     }
 
+    /// The URI as a QR code in half-block characters, black on white whatever the colors of the terminal are: ANSI
+    /// escape sequences set them. It contains the secret. For output that is not a terminal, use
+    /// [`qr_text`](Self::qr_text).
+    #[must_use]
+    pub fn qr_ansi(&self) -> Zeroizing<String> {
+        use qrcode::render::unicode::Dense1x2;
+        let render =
+            |code: qrcode::QrCode| code.render().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+        let text = Zeroizing::new(self.qr().map_or_else(String::new, render));
+        // Black and white of the 256 colors: themes change only the first sixteen.
+        let lines = text.lines().map(|line| format!("\x1b[38;5;16;48;5;231m{line}\x1b[0m\n"));
+        Zeroizing::new(lines.collect())
+    }
+
     /// The URI as a QR code in half-block characters, for a terminal with light text on a dark ground. It contains the
-    /// secret.
+    /// secret. [`qr_ansi`](Self::qr_ansi) is for every terminal.
     #[must_use]
     pub fn qr_text(&self) -> Zeroizing<String> {
         use qrcode::render::unicode::Dense1x2;
@@ -200,6 +214,35 @@ mod tests {
             prop_assert_eq!(label.split_once(':'), Some((&*display_name(&issuer), &*display_name(&account))));
             let fields: std::collections::HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
             prop_assert_eq!(&fields["issuer"], &display_name(&issuer));
+        }
+    }
+
+    /// The modules of a terminal whose ground is white, or black, drawn by the colors that the text sets.
+    #[test]
+    fn the_terminal_sets_the_colors() {
+        let enrollment = Enrollment::new("Example Bank", "alice").unwrap();
+        let ansi = enrollment.qr_ansi();
+        let code = enrollment.qr().unwrap();
+        let (width, modules) = (code.width(), code.to_colors());
+        let is_dark = |x: usize, y: usize| {
+            // Four modules of margin.
+            let (x, y) = (x.wrapping_sub(4), y.wrapping_sub(4));
+            x < width && y < width && modules[y * width + x] == qrcode::Color::Dark
+        };
+        let lines: Vec<_> = ansi.lines().collect();
+        assert_eq!(lines.len(), (width + 8).div_ceil(2));
+        for (row, line) in lines.iter().enumerate() {
+            let drawn = line.strip_prefix("\x1b[38;5;16;48;5;231m").unwrap().strip_suffix("\x1b[0m").unwrap();
+            assert_eq!(drawn.chars().count(), width + 8);
+            for (x, block) in drawn.chars().enumerate() {
+                let expected = match (is_dark(x, 2 * row), is_dark(x, 2 * row + 1)) {
+                    (true, true) => '\u{2588}',
+                    (true, false) => '\u{2580}',
+                    (false, true) => '\u{2584}',
+                    (false, false) => ' ',
+                };
+                assert_eq!(block, expected, "{x} {row}");
+            }
         }
     }
 

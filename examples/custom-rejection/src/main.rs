@@ -48,14 +48,24 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .identify(|parts| (parts.uri.query() == Some("session=alice")).then(|| UserId::new("alice").ok())?)
         .reject_with(page);
     let app = Router::new()
-        .route("/account", any(|factor: SecondFactor| async move { format!("The account of {}.\n", factor.user()) }))
+        .route("/account", any(account))
         .layer(second_factor)
-        .route("/login", get(|| async { Html("<p><a href=\"/account?session=alice\">Log in as alice</a></p>\n") }));
+        .route("/login", get(login))
+        .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }));
 
     let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("Listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(example_shutdown::signal()).await?;
     Ok(())
+}
+
+async fn account(factor: SecondFactor) -> Html<String> {
+    // A real page escapes the name.
+    document("Your account", &format!("<p>The account of {}.</p>", factor.user()))
+}
+
+async fn login() -> Html<String> {
+    document("Log in", "<p><a href=\"/account?session=alice\">Log in as alice</a></p>")
 }
 
 /// A function with this signature replaces the problem documents.
@@ -66,24 +76,47 @@ fn page(rejection: &Rejection, _request: &Parts) -> Response {
     // `code()` is the public reason. `kind()` would show whether a code was wrong or used, and who is not enrolled.
     let message = match rejection.code() {
         "otp_required" => "",
-        "otp_invalid" => "That code was not accepted. Wait for the next one.",
+        "otp_invalid" => "That code was not accepted. Each code works once: wait for the next one.",
         _ => rejection.title(),
     };
-    let form = format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>One more step</title>
-<form method="post">
+    let Html(form) = document(
+        "One more step",
+        &format!(
+            r#"<form method="post">
   <p role="alert">{message}</p>
   <label>Code from your authenticator app
     <input name="otp" inputmode="numeric" autocomplete="one-time-code" required autofocus>
   </label>
   <button>Continue</button>
-</form>
-"#
+</form>"#
+        ),
     );
     // `response` sets the status, `WWW-Authenticate`, `Retry-After` and `Cache-Control`.
     let mut response = rejection.response(Body::from(form));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
 }
+
+/// A page with a title, a language, a heading and a landmark, which screen readers need.
+fn document(title: &str, content: &str) -> Html<String> {
+    Html(format!(
+        r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title><link rel="stylesheet" href="/style.css">
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+"#
+    ))
+}
+
+/// The browser's own colors, light or dark. Its dark ones have too little contrast for links.
+const STYLE: &str = "\
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+main { max-width: 26rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+a { color: inherit; }
+input, button { display: block; box-sizing: border-box; width: 100%; margin: 0.5rem 0; padding: 0.6rem; font: inherit; }
+[role=alert]:not(:empty) { padding: 0.6rem; border: 2px solid; }
+";

@@ -138,7 +138,7 @@ fn describe(factor: &SecondFactor) -> String {
         let now = Clock::system().now().unwrap_or_default();
         format!("{} s ago", now.saturating_duration_since(time).as_secs())
     });
-    format!("{:?}, to {}, {age}", factor.factor(), factor.action().as_str())
+    format!("{}, to {}, {age}", factor.factor().name(), factor.action().as_str())
 }
 
 /// A new epoch revokes every grant of the user, in every browser. The response also removes the cookie of this one.

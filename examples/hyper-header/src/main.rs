@@ -48,7 +48,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let head_seconds = std::env::var("HEAD_SECONDS").unwrap_or_else(|_| "10".into());
-    let head_timeout = Duration::from_secs(head_seconds.parse().map_err(|error| format!("HEAD_SECONDS: {error}"))?);
+    let head_timeout = head_seconds.parse().map_err(|error| format!("HEAD_SECONDS {head_seconds}: {error}"))?;
+    let head_timeout = Duration::from_secs(head_timeout);
     let alice = UserId::new("alice")?;
     let users = MemoryPairings::new();
     let secret = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")?;

@@ -1,24 +1,24 @@
 //! Enrollment of a second factor: an authenticator app, or a phone for approvals ([`phone`](super::phone)).
 //!
-//! A user without a second factor may enroll with the password alone; any other user must be logged in. Once an
-//! enrollment is complete, no other one that was begun before may be completed: otherwise a thief who has the password
-//! before its owner enrolls could keep access.
+//! A user without a second factor may enroll with the password alone; any other user must be logged in, and must have
+//! shown a factor a moment ago. Once an enrollment is complete, no other one that was begun before may be completed:
+//! otherwise a thief who has the password before its owner enrolls could keep access.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
-use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use tower_sessions::Session;
-use tower_toopher::totp::{Confirmation, Enrollment, RecoveryCode, Secret, Totp};
+use tower_toopher::totp::{Confirmation, Enrollment, Secret, Totp};
 use tower_toopher::{BoxError, DenyReason, Otp, UserId};
 
 use super::app::{App, SITE};
-use super::may_enroll::{may_enroll, next_page};
+use super::may_enroll::may_enroll;
+use super::table::MAX_FACTORS;
 use super::visit::Visit;
-use super::{pages, session};
+use super::{codes, pages, session};
 
 const BEGUN: &str = "authenticator";
 
@@ -37,27 +37,19 @@ pub(crate) fn routes() -> Router<App> {
 }
 
 async fn choose(State(app): State<App>, visit: Visit) -> Response {
-    if let Err(page) = may_enroll(&app, &visit).await {
-        return page;
+    match may_enroll(&app, &visit).await {
+        Ok(_) => pages::choose_factor(&visit, app.api.is_some()),
+        Err(page) => page,
     }
-    let content = html! {
-        h1 { "Set up a second factor" }
-        p { "A password alone can be stolen. From now on, your phone confirms each login." }
-        form method="post" action="/enroll/app" {
-            (pages::csrf(&visit))
-            button { "Use an authenticator app" }
-        }
-        @if app.api.is_some() {
-            p { a .button .second href="/enroll/phone" { "Use approvals on your phone" } }
-        }
-        @if visit.logged_in().is_some() { p { a href="/account" { "Not now" } } }
-    };
-    pages::page("Set up a second factor", None, &content)
 }
 
 async fn begin_app(State(app): State<App>, session: Session, visit: Visit) -> Response {
-    if let Err(page) = may_enroll(&app, &visit).await {
-        return page;
+    let user = match may_enroll(&app, &visit).await {
+        Ok(user) => user,
+        Err(page) => return page,
+    };
+    if app.users.factors(&user, |factors| factors.authenticators().len()) >= Some(MAX_FACTORS) {
+        return pages::too_many_factors();
     }
     let begin = async {
         let begun = Begun { secret: Secret::generate()?.to_base32().to_string() };
@@ -71,9 +63,9 @@ async fn begin_app(State(app): State<App>, session: Session, visit: Visit) -> Re
 }
 
 /// The enrollment that this session has begun.
-async fn begun(session: &Session, user: &UserId) -> Result<Option<Enrollment>, BoxError> {
+async fn begun(app: &App, session: &Session, user: &UserId) -> Result<Option<Enrollment>, BoxError> {
     let Some(Begun { secret }) = session.get(BEGUN).await? else { return Ok(None) };
-    let totp = Totp::new(Secret::from_base32(&secret)?);
+    let totp = Totp::new(Secret::from_base32(&secret)?).digits(app.digits);
     Ok(Some(Enrollment::with_totp(SITE, user.as_str(), totp)?))
 }
 
@@ -82,57 +74,45 @@ async fn show_app(State(app): State<App>, session: Session, visit: Visit) -> Res
         Ok(user) => user,
         Err(page) => return page,
     };
-    match begun(&session, &user).await {
-        Ok(Some(enrollment)) => app_page(&visit, &enrollment, ""),
+    match begun(&app, &session, &user).await {
+        Ok(Some(enrollment)) => pages::app(&visit, &enrollment, "", ""),
         Ok(None) => Redirect::to("/enroll").into_response(),
         Err(error) => session::server_error(&*error),
     }
 }
 
-fn app_page(visit: &Visit, enrollment: &Enrollment, problem: &str) -> Response {
-    let secret = enrollment.secret().to_base32();
-    let groups: Vec<&str> = secret.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    let content = html! {
-        h1 { "Set up your authenticator app" }
-        ol {
-            li {
-                "Scan this with the app:"
-                (pages::svg(&enrollment.qr_svg()))
-                p { "On this device: " a href=(*enrollment.uri()) { "open the app" } ". Or type this secret:" }
-                p { code #secret { (groups.join(" ")) } }
-            }
-            li {
-                "Type the code that the app shows."
-                (pages::alert(problem))
-                form method="post" action="/enroll/confirm" {
-                    (pages::csrf(visit))
-                    (pages::code_input("code", "Code", true))
-                    button { "Confirm" }
-                }
-            }
-        }
-    };
-    pages::page("Set up your authenticator app", None, &content)
-}
-
 #[derive(Deserialize)]
 struct Confirm {
     code: String,
+    #[serde(default)]
+    name: String,
 }
 
 /// The first code. It confirms that the app has the secret, and does not log the user in.
 async fn confirm_app(State(app): State<App>, session: Session, visit: Visit, Form(form): Form<Confirm>) -> Response {
-    let _guard = app.enrollment.lock().await;
-    let user = match may_enroll(&app, &visit).await {
-        Ok(user) => user,
-        Err(page) => return page,
-    };
+    let _guard = app.changes.lock().await;
     let confirm = async {
-        let Some(enrollment) = begun(&session, &user).await? else {
-            return Ok(Redirect::to("/enroll").into_response());
+        if !session::is_current(&app, &session).await? {
+            return Ok(Redirect::to("/login").into_response());
+        }
+        // The second of two clicks.
+        if codes::are_new(&session).await? {
+            return Ok(Redirect::to("/codes").into_response());
+        }
+        let user = match may_enroll(&app, &visit).await {
+            Ok(user) => user,
+            Err(page) => return Ok(page),
         };
-        let wrong = |problem: &str| (StatusCode::FORBIDDEN, app_page(&visit, &enrollment, problem)).into_response();
-        let Ok(otp) = form.code.parse::<Otp>() else { return Ok(wrong("This is no code: it has six digits.")) };
+        let Some(enrollment) = begun(&app, &session, &user).await? else {
+            return Ok(Redirect::to(if visit.logged_in().is_some() { "/account" } else { "/enroll" }).into_response());
+        };
+        let wrong = |problem: &str| {
+            (StatusCode::FORBIDDEN, pages::app(&visit, &enrollment, &form.name, problem)).into_response()
+        };
+        let Ok(otp) = form.code.parse::<Otp>() else {
+            let digits = app.digits.get();
+            return Ok(wrong(&format!("This is not a code: the app shows {digits} digits.")));
+        };
         let pairing = match app.totp.confirm(&user, &enrollment.pairing(), &otp).await? {
             Confirmation::Confirmed(pairing) => pairing,
             Confirmation::Denied(DenyReason::Throttled { retry_after }) => {
@@ -144,27 +124,9 @@ async fn confirm_app(State(app): State<App>, session: Session, visit: Visit, For
         if visit.logged_in().is_none() {
             app.end_pairings(&user, |_| true).await?;
         }
-        let codes = RecoveryCode::generate()?;
-        app.users.set_authenticator(&user, pairing, codes.iter().map(|code| code.digest(&user)).collect());
+        app.users.factors(&user, |factors| factors.add_authenticator(&form.name, pairing));
         session.remove_value(BEGUN).await?;
-        Ok::<_, BoxError>(pages::page("Your recovery codes", None, &recovery_codes(&visit, &codes)))
+        codes::after_enrollment(&app, &session, &visit, &user).await
     };
-    confirm.await.unwrap_or_else(|error| session::server_error(&*error))
-}
-
-/// The codes are shown only on this page: the site stores their digests.
-fn recovery_codes(visit: &Visit, codes: &[RecoveryCode]) -> Markup {
-    html! {
-        h1 { "Your recovery codes" }
-        p role="status" { "Your authenticator app is set up." }
-        p {
-            "Write these codes down, and keep them where your phone is not. Each of them works once in place of the \
-             app. They are not shown again."
-        }
-        ul .recovery { @for code in codes { li { code { (code) } } } }
-        p { a .button href=(next_page(visit)) { "I have written them down" } }
-        @if visit.logged_in().is_none() {
-            p .hint { "Then log in with the next code that your app shows: the one that you typed is used." }
-        }
-    }
+    confirm.await.unwrap_or_else(|error: BoxError| session::server_error(&*error))
 }

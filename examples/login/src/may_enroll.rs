@@ -5,18 +5,19 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use tower_toopher::UserId;
 
-use super::app::{App, Factors};
+use super::app::App;
 use super::visit::Visit;
 use super::{pages, session};
 
-/// The user who may enroll now, or the page for one who may not.
+/// The user who may enroll now, or the page for one who may not. A user who is logged in has shown a factor a moment
+/// ago: the layer on these routes requires it.
 pub(crate) async fn may_enroll(app: &App, visit: &Visit) -> Result<UserId, Response> {
-    if let Some(user) = visit.logged_in() {
+    if let Some((_, user)) = visit.logged_in() {
         return Ok(user);
     }
     let Some((_, user)) = visit.pending_login() else { return Err(Redirect::to("/login").into_response()) };
     match app.factors(&user).await {
-        Ok(Factors { authenticator: false, phone: false }) => Ok(user),
+        Ok(factors) if factors.is_none() => Ok(user),
         Ok(_) => Err(already_enrolled(visit)),
         Err(error) => Err(session::server_error(&error)),
     }

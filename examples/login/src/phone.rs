@@ -3,18 +3,18 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Form, Router};
-use maud::html;
 use serde::{Deserialize, Serialize};
 use tower_sessions::Session;
 use tower_toopher::client::{ApiErrorKind, ClientError, ClientErrorKind, PairingStatus};
 use tower_toopher::{BoxError, UserId};
 
 use super::app::{Api, App};
-use super::may_enroll::{may_enroll, next_page};
+use super::may_enroll::may_enroll;
+use super::table::MAX_FACTORS;
 use super::visit::Visit;
-use super::{pages, session};
+use super::{codes, pages, session};
 
 const PAIRING: &str = "pairing";
 
@@ -23,12 +23,20 @@ const PAIRING: &str = "pairing";
 struct BegunPairing {
     id: String,
     qr: bool,
+    name: String,
 }
 
-pub(crate) fn routes() -> Router<App> {
+/// The routes for the layer that requires a fresh factor.
+pub(crate) fn change_routes() -> Router<App> {
     Router::new()
         .route("/enroll/phone", get(phone_page).post(pair_by_phrase))
-        .route("/enroll/phone/qr", get(qr_image).post(pair_by_qr))
+        .route("/enroll/phone/qr", post(pair_by_qr))
+}
+
+/// The routes that wait for the pairing that was begun.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/enroll/phone/image", get(qr_image))
         .route("/enroll/phone/wait", get(wait_page))
         .route("/enroll/phone/state", get(state))
 }
@@ -46,57 +54,49 @@ impl App {
 
 async fn phone_page(State(app): State<App>, visit: Visit) -> Response {
     match may_enroll(&app, &visit).await {
-        Ok(_) if app.api.is_some() => phone_forms(&visit, ""),
+        Ok(_) if app.api.is_some() => pages::phone(&visit, "", ""),
         Ok(_) => pages::not_found().await,
         Err(page) => page,
     }
 }
 
-fn phone_forms(visit: &Visit, problem: &str) -> Response {
-    let content = html! {
-        h1 { "Set up your phone" }
-        (pages::alert(problem))
-        form method="post" action="/enroll/phone" {
-            (pages::csrf(visit))
-            label {
-                "Words that your phone shows"
-                input name="phrase" autocomplete="off" autocapitalize="none" required autofocus;
-            }
-            button { "Pair" }
-        }
-        form method="post" action="/enroll/phone/qr" {
-            (pages::csrf(visit))
-            button .second { "Show a QR code for the phone instead" }
-        }
-        p { a href="/enroll" { "Back" } }
-    };
-    pages::page("Set up your phone", None, &content)
-}
-
 #[derive(Deserialize)]
-struct Phrase {
+struct PhoneForm {
+    #[serde(default)]
     phrase: String,
+    #[serde(default)]
+    name: String,
 }
 
-async fn pair_by_phrase(State(app): State<App>, session: Session, visit: Visit, Form(form): Form<Phrase>) -> Response {
-    begin_pairing(&app, &session, &visit, Some(form.phrase.trim())).await
+async fn pair_by_phrase(
+    State(app): State<App>,
+    session: Session,
+    visit: Visit,
+    Form(form): Form<PhoneForm>,
+) -> Response {
+    begin_pairing(&app, &session, &visit, Some(form.phrase.trim()), &form.name).await
 }
 
-async fn pair_by_qr(State(app): State<App>, session: Session, visit: Visit) -> Response {
-    begin_pairing(&app, &session, &visit, None).await
+async fn pair_by_qr(State(app): State<App>, session: Session, visit: Visit, Form(form): Form<PhoneForm>) -> Response {
+    begin_pairing(&app, &session, &visit, None, &form.name).await
 }
 
-async fn begin_pairing(app: &App, session: &Session, visit: &Visit, phrase: Option<&str>) -> Response {
-    let _guard = app.enrollment.lock().await;
+async fn begin_pairing(app: &App, session: &Session, visit: &Visit, phrase: Option<&str>, name: &str) -> Response {
+    let _guard = app.changes.lock().await;
     let user = match may_enroll(app, visit).await {
         Ok(user) => user,
         Err(page) => return page,
     };
     let Some(api) = &app.api else { return pages::not_found().await };
-    let too_many = || {
-        let problem = "Too many attempts. Try again later, or use a QR code.";
-        (StatusCode::TOO_MANY_REQUESTS, phone_forms(visit, problem)).into_response()
-    };
+    let rejected = |status: StatusCode, problem: &str| (status, pages::phone(visit, name, problem)).into_response();
+    let too_many = || rejected(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Try again later, or use a QR code.");
+    match app.pairings(&user).await {
+        Ok(pairings) if pairings.iter().filter(|pairing| pairing.is_active()).count() >= MAX_FACTORS => {
+            return pages::too_many_factors();
+        }
+        Ok(_) => {}
+        Err(error) => return session::server_error(&error),
+    }
     if phrase.is_some() && !app.phrases.count(&user) {
         return too_many();
     }
@@ -105,11 +105,12 @@ async fn begin_pairing(app: &App, session: &Session, visit: &Visit, phrase: Opti
         Err(error) if error.kind() == ClientErrorKind::RateLimited => return too_many(),
         Err(error) if matches!(error.kind(), ClientErrorKind::Api(kind) if kind != ApiErrorKind::Credentials) => {
             let problem = "No phone shows these words at the moment. Let it show new ones, and type those.";
-            return (StatusCode::FORBIDDEN, phone_forms(visit, problem)).into_response();
+            return rejected(StatusCode::FORBIDDEN, problem);
         }
         Err(error) => return session::server_error(&error),
     };
-    match session.insert(PAIRING, BegunPairing { id, qr: phrase.is_none() }).await {
+    let name = name.chars().take(super::table::MAX_NAME).collect();
+    match session.insert(PAIRING, BegunPairing { id, qr: phrase.is_none(), name }).await {
         Ok(()) => Redirect::to("/enroll/phone/wait").into_response(),
         Err(error) => session::server_error(&error),
     }
@@ -131,26 +132,29 @@ async fn wait_page(State(app): State<App>, session: Session, visit: Visit) -> Re
         Err(error) => return session::server_error(&*error),
     };
     if status.is_active() {
-        let content = html! {
-            h1 { "Your phone is set up" }
-            p role="status" { "From now on we send it a request when you log in." }
-            p { a .button href=(next_page(&visit)) { "Continue" } }
-        };
-        return pages::page("Your phone is set up", None, &content);
+        return complete(&app, &session, &visit, &begun).await.unwrap_or_else(|error| session::server_error(&*error));
     }
     if !status.is_pending() {
-        return phone_forms(&visit, "The phone was not paired.");
+        return pages::phone(&visit, &begun.name, "The phone was not paired: it was denied there, or took too long.");
     }
-    let content = html! {
-        h1 { "Confirm on your phone" }
-        @if begun.qr {
-            p { "Scan this with your phone, and allow the pairing there." }
-            p { img .qr src="/enroll/phone/qr" alt="QR code for your phone"; }
-        }
-        div role="status" { p #message data-poll="/enroll/phone/state" { "Waiting for your phone \u{2026}" } }
-        p { a href="/enroll/phone" { "Pair in another way" } }
-    };
-    pages::page("Confirm on your phone", Some((3, "/enroll/phone/wait")), &content)
+    pages::pairing(&visit, begun.qr, &begun.name)
+}
+
+/// The phone has confirmed the pairing.
+async fn complete(app: &App, session: &Session, visit: &Visit, begun: &BegunPairing) -> Result<Response, BoxError> {
+    let _guard = app.changes.lock().await;
+    if !session::is_current(app, session).await? {
+        return Ok(Redirect::to("/login").into_response());
+    }
+    let user = visit.logged_in().map(|(_, user)| user).or(visit.pending_login().map(|(_, user)| user));
+    let Some(user) = user else { return Ok(Redirect::to("/login").into_response()) };
+    // The page may have loaded twice.
+    if session.remove::<BegunPairing>(PAIRING).await?.is_none() {
+        return Ok(Redirect::to("/codes").into_response());
+    }
+    let paired: Vec<_> = app.pairings(&user).await?.iter().map(|pairing| pairing.id().to_owned()).collect();
+    app.users.factors(&user, |factors| factors.name_phone(&begun.id, &begun.name, &paired));
+    codes::after_enrollment(app, session, visit, &user).await
 }
 
 /// Polled by the script of the page that waits.

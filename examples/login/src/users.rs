@@ -1,4 +1,4 @@
-//! The user table: passwords, authenticators and recovery codes.
+//! The user table: names and passwords. The second factors in it are in [`table`](super::table).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,7 +11,9 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 use tower_toopher::UserId;
-use tower_toopher::totp::{Lookup, Pairing, Pairings, RecoveryCodeDigest};
+use tower_toopher::totp::{Lookup, Pairings, RecoveryCodeDigest};
+
+use super::table::SecondFactors;
 
 /// Longer names are rejected before they reach a log or a store. In bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -29,15 +31,14 @@ pub(crate) struct Users {
 
 struct Account {
     password: Arc<str>,
-    pairing: Option<Pairing>,
-    recovery_codes: Vec<RecoveryCodeDigest>,
+    factors: SecondFactors,
 }
 
 impl Users {
     pub(crate) fn new(users: &[(&str, &str)]) -> Result<Self, Box<dyn Error>> {
         let mut table = HashMap::new();
         for (name, password) in users {
-            let account = Account { password: hash(password)?, pairing: None, recovery_codes: Vec::new() };
+            let account = Account { password: hash(password)?, factors: SecondFactors::default() };
             table.insert(UserId::new(*name)?, account);
         }
         let hashing = Arc::new(Semaphore::new(MAX_CONCURRENT_HASHES));
@@ -53,7 +54,7 @@ impl Users {
 
     /// Verifies the first factor. It takes the same time for an unknown user.
     pub(crate) async fn has_password(&self, user: &UserId, password: String) -> bool {
-        let stored = self.table().get(user).map(|account| Arc::clone(&account.password));
+        let stored = self.lock().get(user).map(|account| Arc::clone(&account.password));
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| Arc::clone(&self.decoy));
         let Ok(_permit) = self.hashing.acquire().await else { return false };
@@ -64,19 +65,12 @@ impl Users {
         compared.await.unwrap_or(false) && known
     }
 
-    pub(crate) fn has_authenticator(&self, user: &UserId) -> bool {
-        self.table().get(user).is_some_and(|account| account.pairing.is_some())
+    /// Reads or changes the second factors of a user. `None` for an unknown user.
+    pub(crate) fn factors<T>(&self, user: &UserId, use_them: impl FnOnce(&mut SecondFactors) -> T) -> Option<T> {
+        self.lock().get_mut(user).map(|account| use_them(&mut account.factors))
     }
 
-    /// Replaces the authenticator and the recovery codes of the user.
-    pub(crate) fn set_authenticator(&self, user: &UserId, pairing: Pairing, codes: Vec<RecoveryCodeDigest>) {
-        if let Some(account) = self.table().get_mut(user) {
-            account.pairing = Some(pairing);
-            account.recovery_codes = codes;
-        }
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<UserId, Account>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Account>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,9 +85,10 @@ impl Pairings for Users {
     type Error = Infallible;
 
     fn find(&self, user: &UserId) -> impl Future<Output = Result<Lookup, Infallible>> + Send {
-        ready(Ok(match self.table().get(user) {
+        let first = self.factors(user, |factors| factors.pairings().into_iter().next());
+        ready(Ok(match first {
             None => Lookup::UnknownUser,
-            Some(account) => account.pairing.clone().map_or(Lookup::NotEnrolled, Lookup::Enrolled),
+            Some(first) => first.map_or(Lookup::NotEnrolled, Lookup::Enrolled),
         }))
     }
 
@@ -102,12 +97,6 @@ impl Pairings for Users {
         user: &UserId,
         code: &RecoveryCodeDigest,
     ) -> impl Future<Output = Result<bool, Infallible>> + Send {
-        let mut table = self.table();
-        let left = table.get_mut(user).map(|account| &mut account.recovery_codes);
-        ready(Ok(left.is_some_and(|left| {
-            let before = left.len();
-            left.retain(|digest| digest != code);
-            left.len() < before
-        })))
+        ready(Ok(self.factors(user, |factors| factors.redeem_recovery_code(code)).unwrap_or(false)))
     }
 }

@@ -18,6 +18,7 @@
 //! start).
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -40,7 +41,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let secret = match std::env::var("SECRET") {
-        Ok(base32) => Secret::from_base32(&base32).map_err(|error| format!("invalid SECRET: {error}"))?,
+        Ok(base32) => Secret::from_base32(&base32).map_err(|error| format!("SECRET: {error}"))?,
         Err(_) => Secret::generate()?,
     };
     let totp = Totp::new(secret);
@@ -92,7 +93,8 @@ fn basic_auth(headers: &HeaderMap) -> Option<UserId> {
 fn print_enrollment(totp: &Totp, url: &str) -> Result<(), Box<dyn Error>> {
     let enrollment = Enrollment::with_totp("tower-toopher quickstart", "alice", totp.clone())?;
     println!("Listening on {url}\n");
-    println!("{}", *enrollment.qr_text());
+    // Colors make it readable on light and dark terminals. A file or a pipe has none.
+    println!("{}", *if std::io::stdout().is_terminal() { enrollment.qr_ansi() } else { enrollment.qr_text() });
     println!("Scan this with an authenticator app, or type the secret by hand.\n");
     println!("secret:  {}", *enrollment.secret().to_base32());
     println!("otpauth: {}\n", *enrollment.uri());

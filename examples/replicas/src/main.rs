@@ -60,11 +60,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 /// One of the two services.
 async fn replica(prefix: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
-    let store = RedisStore::new(&std::env::var("REDIS_URL")?)?.prefix(prefix)?;
-    // Fails at the start and not at the first request.
-    store.check().await?;
+    let variable = |name| std::env::var(name).map_err(|_| format!("{name} is not set"));
+    let store = redis_store(&variable("REDIS_URL")?).await?.prefix(prefix)?;
 
-    let totp = Totp::new(Secret::from_base32(&std::env::var("SECRET")?)?);
+    let secret = Secret::from_base32(&variable("SECRET")?).map_err(|error| format!("SECRET: {error}"))?;
+    let totp = Totp::new(secret);
     let users = MemoryPairings::new();
     for name in (1..=rounds).map(|round| format!("user{round}")).chain(["tim".to_owned()]) {
         users.insert(UserId::new(name)?, Pairing::confirmed(totp.clone()));
@@ -80,6 +80,13 @@ async fn replica(prefix: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Fails at the start and not at the first request. The URL may contain a password, so the error does not repeat it.
+async fn redis_store(url: &str) -> Result<RedisStore, Box<dyn Error>> {
+    let store = RedisStore::new(url).map_err(|error| format!("REDIS_URL: {error}"))?;
+    store.check().await.map_err(|error| format!("REDIS_URL: {error}"))?;
+    Ok(store)
+}
+
 /// HTTP Basic with one password for all users. A real service compares a salted hash, in constant time.
 fn first_factor(parts: &Parts) -> Option<UserId> {
     let encoded = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
@@ -90,7 +97,10 @@ fn first_factor(parts: &Parts) -> Option<UserId> {
 /// Starts both services, and sends the same code to both in each round.
 async fn race(rounds: usize) -> Result<(), Box<dyn Error>> {
     let (redis_url, _redis) = match std::env::var("REDIS_URL") {
-        Ok(url) => (url, None),
+        Ok(url) => {
+            redis_store(&url).await?;
+            (url, None)
+        }
         Err(_) => redis_server().await.map(|(url, server)| (url, Some(server)))?,
     };
     let secret = Secret::generate()?;

@@ -107,7 +107,7 @@ async fn log_rejections(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(rejection) = response.extensions().get::<Rejection>() {
         let cause = rejection.source().map(ToString::to_string).unwrap_or_default();
-        println!("{} {:?} {cause}", rejection.status().as_u16(), rejection.kind());
+        println!("{} {} {cause}", rejection.status().as_u16(), rejection.kind().name());
     }
     response
 }

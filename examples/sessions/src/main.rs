@@ -140,7 +140,7 @@ async fn account(factor: SecondFactor) -> String {
         let now = Clock::system().now().unwrap_or_default();
         format!("{} s ago", now.saturating_duration_since(time).as_secs())
     });
-    format!("{}, {:?} {age}\n", factor.user(), factor.factor())
+    format!("{}, {} {age}\n", factor.user(), factor.factor().name())
 }
 
 fn unavailable(_: SessionError) -> StatusCode {

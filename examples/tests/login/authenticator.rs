@@ -1,12 +1,12 @@
 //! Codes of an authenticator app and recovery codes, in each of the three places.
 
-use fantoccini::Client;
+use fantoccini::{Client, Locator};
 use serde_json::json;
 use test_support::browser::{Browser, Look, ask, click, fill, have_browser, read, see, until, until_path};
 
 use tower_toopher::time::UnixTime;
 
-use super::{Authenticator, CODE, SEND, Site, alert, log_out};
+use super::{Authenticator, CODE, SAVED, SEND, Site, alert, log_out, top};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codes_in_each_of_the_three_places() {
@@ -44,7 +44,8 @@ async fn codes_in_the_three_places(site: &Site, client: &Client, user: &str, pas
     click(client, "form[action='/enroll/confirm'] button").await;
     assert!(alert(client).await.contains("not right"));
     let (mut app, codes) = site.enroll(client, user, password).await;
-    // The recovery codes are shown once, and the account can be enrolled once.
+    // The account can be enrolled once with the password alone.
+    click(client, SAVED).await;
     client.back().await.unwrap();
     site.open(client, "/enroll/app").await;
     read(client, "You have a second factor already").await;
@@ -57,10 +58,16 @@ async fn codes_in_the_three_places(site: &Site, client: &Client, user: &str, pas
     assert_eq!(ask(client, "return document.querySelector('dialog:modal') !== null").await, json!(scripts));
     assert_eq!(ask(client, "return document.activeElement.name").await, json!("otp"));
     let used = app.totp.code_at(UnixTime::from_secs(app.last * 30)).as_str().to_owned();
-    for (otp, _why) in [(used.as_str(), "used by the enrollment"), ("000000", "wrong"), ("12345", "malformed")] {
+    for (otp, message) in [
+        (used.as_str(), "This code was not accepted. Each code works once: wait for the next one"),
+        ("000000", "This code was not accepted. Each code works once: wait for the next one"),
+        ("12345", "This is not a code."),
+        ("ABCD-EFGH-JKMN-PQRS", "This recovery code was not accepted. Each of them works once: take another one."),
+    ] {
         fill(client, CODE, otp).await;
         click(client, SEND).await;
-        assert!(alert(client).await.contains("not accepted"));
+        let text = alert(client).await;
+        assert!(text.contains(message), "{otp}: {text}");
         if scripts {
             // The input is empty again, and still has the focus.
             until(client, "an empty input", || async {
@@ -108,6 +115,17 @@ async fn codes_in_the_three_places(site: &Site, client: &Client, user: &str, pas
     // The third place: no code was typed within the time limit.
     site.password(client, user, password).await;
     until_path(client, "/second").await;
+    if !scripts {
+        // The page does not leave: it would lose what the user types.
+        fill(client, CODE, "123").await;
+        client.enter_frame(0).await.unwrap();
+        read(client, "The time limit has passed.").await;
+        top(client).await;
+        assert_eq!(see(client, CODE).await.prop("value").await.unwrap().as_deref(), Some("123"));
+        client.enter_frame(0).await.unwrap();
+        client.find(Locator::LinkText("More options")).await.unwrap().click().await.unwrap();
+        top(client).await;
+    }
     until_path(client, "/second/late").await;
     read(client, "The time limit has passed").await;
     fill(client, "form.otp [name=otp]", &codes[1]).await;

@@ -1,10 +1,15 @@
 //! `examples/login` in a browser with and without scripts, with an authenticator and with a phone, and as a client that
 //! sends any request.
 
+mod again;
 mod authenticator;
+mod codes;
+mod factors;
+mod limits;
 mod pages;
 mod phone;
 mod phone_page;
+mod remember;
 mod requests;
 mod visitor;
 
@@ -44,7 +49,7 @@ impl Site {
     /// Submits name, password and code in one form.
     async fn single_form(&self, client: &Client, user: &str, password: &str, otp: &str) {
         self.open(client, "/login").await;
-        client.find(Locator::LinkText("Input an OTP instead")).await.unwrap().click().await.unwrap();
+        client.find(Locator::LinkText("Type a code with the password")).await.unwrap().click().await.unwrap();
         until_path(client, "/login/otp").await;
         fill(client, "[name=username]", user).await;
         fill(client, "[name=password]", password).await;
@@ -70,10 +75,22 @@ impl Site {
         assert_eq!(codes.len(), 10);
         (app, codes)
     }
+
+    /// The same, and continues to the login with a code, after which the user is logged in.
+    async fn enrolled(&self, client: &Client, user: &str, password: &str) -> (Authenticator, Vec<String>) {
+        let (mut app, codes) = self.enroll(client, user, password).await;
+        click(client, SAVED).await;
+        until_path(client, "/second").await;
+        let code = app.code().await;
+        fill(client, CODE, &code).await;
+        click(client, SEND).await;
+        until_path(client, "/account").await;
+        (app, codes)
+    }
 }
 
 /// An authenticator app. It returns each code once, and waits for the next one only if necessary.
-struct Authenticator {
+pub(super) struct Authenticator {
     totp: Totp,
     last: u64,
 }
@@ -83,11 +100,11 @@ fn now() -> UnixTime {
 }
 
 impl Authenticator {
-    fn new(secret: &str) -> Self {
+    pub(super) fn new(secret: &str) -> Self {
         Self { totp: Totp::new(Secret::from_base32(secret).unwrap()), last: 0 }
     }
 
-    async fn code(&mut self) -> String {
+    pub(super) async fn code(&mut self) -> String {
         let current = now().as_secs() / 30;
         // The verifier accepts one step before and after the current one. The one before must not expire on the way.
         let oldest = if now().as_secs() % 30 < 20 { current - 1 } else { current };
@@ -124,6 +141,8 @@ async fn press(client: &Client, key: Key) {
 
 const CODE: &str = "dialog form.otp [name=otp]";
 const SEND: &str = "dialog form.otp button";
+/// The user has saved the recovery codes.
+const SAVED: &str = "form[action='/codes/saved'] button";
 
 /// The site with a server, for approvals on phones.
 struct WithServer {
@@ -150,7 +169,7 @@ impl WithServer {
         Self { site, app, url }
     }
 
-    /// Submits the password and pairs a phone.
+    /// Submits the password and pairs a phone. Ends on the page of the recovery codes.
     async fn pair(&self, client: &Client, user: &str, password: &str) -> Phone {
         let mut phone = Phone::register(&self.app).await;
         let (_, phrase) = phone.post("phrases", json!({})).await;
@@ -169,7 +188,7 @@ impl WithServer {
         let (status, allowed) = phone.post(&format!("pairings/{id}/allow"), json!({})).await;
         assert_eq!(status, 200);
         phone.secret = allowed["secret"].as_str().map(str::to_owned);
-        read(client, "Your phone is set up").await;
+        read(client, "Your recovery codes").await;
         phone
     }
 }
@@ -199,11 +218,7 @@ async fn number(client: &Client) -> String {
 }
 
 async fn answer(client: &Client, phone: &Phone, id: &str, answer: &str) {
-    answer_with(phone, id, answer, Some(number(client).await)).await;
-}
-
-async fn answer_with(phone: &Phone, id: &str, answer: &str, number: Option<String>) {
-    let body = number.map_or(json!({}), |number| json!({ "number": number }));
+    let body = json!({ "number": number(client).await });
     let (status, answered) = phone.post(&format!("requests/{id}/{answer}"), body).await;
     assert_eq!(status, 200, "{answered}");
 }

@@ -2,10 +2,11 @@
 
 use fantoccini::Locator;
 use fantoccini::key::Key;
+use serde_json::json;
 use test_support::browser::{Browser, Look, ask, click, fill, have_browser, read, see, until_path};
 
 use super::{
-    Authenticator, CODE, SEND, WithServer, alert, answer, answer_with, log_out, now, number, pending_requests, press,
+    Authenticator, CODE, SAVED, SEND, WithServer, alert, answer, log_out, now, number, pending_requests, press,
     request_on, top, until_wait_page,
 };
 
@@ -20,7 +21,7 @@ async fn approvals_with_scripts() {
     let log_in = || site.password(client, "alice", "wonderland");
 
     // Approved. The dialog keeps the focus, and a live region announces changes.
-    client.find(Locator::LinkText("Continue")).await.unwrap().click().await.unwrap();
+    click(client, SAVED).await;
     let id = request_on(client, &phone).await;
     read(client, "We sent a request to your phone.").await;
     assert_eq!(ask(client, "return document.getElementById('message').closest('[role=status]') !== null").await, true);
@@ -53,12 +54,12 @@ async fn approvals_with_scripts() {
     let id = request_on(client, &phone).await;
     read(client, "We sent a request to your phone.").await;
     answer(client, &phone, &id, "deny").await;
-    read(client, "Denied on your phone.").await;
+    read(client, "denied on your phone").await;
     site.open(client, "/account").await;
     let id = request_on(client, &phone).await;
     read(client, "We sent a request to your phone.").await;
     answer(client, &phone, &id, "deny").await;
-    read(client, "Denied on your phone.").await;
+    read(client, "denied on your phone").await;
     click(client, "#request-button").await;
     let id = request_on(client, &phone).await;
     read(client, "We sent a request to your phone.").await;
@@ -112,7 +113,7 @@ async fn a_phone_that_does_not_answer() {
         let client = &browser.window_as(Look { scripts, ..Look::default() }).await;
         let (user, password) = if scripts { ("alice", "wonderland") } else { ("bob", "builder") };
         let phone = with.pair(client, user, password).await;
-        client.find(Locator::LinkText("Continue")).await.unwrap().click().await.unwrap();
+        click(client, SAVED).await;
         if !scripts {
             click(client, "#request-button").await;
         }
@@ -128,8 +129,9 @@ async fn a_phone_that_does_not_answer() {
         }
         until_path(client, "/second/late").await;
         read(client, "Your phone did not answer").await;
-        // After the expiry an answer has no effect.
-        answer_with(&phone, &late, "allow", Some(number)).await;
+        // The request was withdrawn, so it has no answer.
+        let allow = phone.post(&format!("requests/{late}/allow"), json!({ "number": number })).await;
+        assert_eq!(allow.0, 409, "{}", allow.1);
         client.refresh().await.unwrap();
         until_path(client, "/second/late").await;
         // Requested again. The input keeps a typed code while the frame reloads.
@@ -193,7 +195,7 @@ async fn approvals_without_scripts() {
     let id = request_on(client, &phone).await;
     answer(client, &phone, &id, "deny").await;
     client.enter_frame(0).await.unwrap();
-    read(client, "If you did not request it, change your password.").await;
+    read(client, "If you did not request it, deny it, and change your password.").await;
     // A denied approval cannot be redeemed.
     top(client).await;
     click(client, "#request-button").await;

@@ -37,12 +37,12 @@ async fn the_phone_page_pairs_denies_and_approves() {
     click(client, "form[action='/enroll/phone'] button").await;
     read(phone, "Pair with Example Site?").await;
     press_button(phone, "Allow").await;
-    read(client, "Your phone is set up").await;
+    read(client, "Your recovery codes").await;
 
     with.site.password(client, "alice", "wonderland").await;
     read(phone, "log in").await;
     press_button(phone, "Deny").await;
-    read(client, "Denied on your phone.").await;
+    read(client, "denied on your phone").await;
     click(client, "#request-button").await;
     // The phone asks for the number that the site shows.
     read(client, "on your phone.").await;

@@ -53,10 +53,15 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let variable = |name| std::env::var(name).map_err(|_| format!("{name} is not set"));
-    let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)?;
+    let base_url = variable("TOOPHER_BASE_URL")?;
+    let base_url = base_url.parse().map_err(|error| {
+        format!("TOOPHER_BASE_URL {base_url}: {error}. It is the address of an API, such as http://127.0.0.1:8080/v1")
+    })?;
+    let credentials = Credentials::new(variable("TOOPHER_CONSUMER_KEY")?, variable("TOOPHER_CONSUMER_SECRET")?)
+        .map_err(|error| format!("TOOPHER_CONSUMER_KEY, TOOPHER_CONSUMER_SECRET: {error}"))?;
     // The transport with fewer dependencies. `ToopherClient::new` uses the one over `reqwest`.
     let transport = HyperTransport::new()?;
-    let client = ToopherClient::with_transport(variable("TOOPHER_BASE_URL")?.parse()?, credentials, transport);
+    let client = ToopherClient::with_transport(base_url, credentials, transport);
 
     // Requests approvals, and stores which of them are pending.
     let approvals = Approvals::new(ToopherVerifier::new(client).create_terminals())?;
@@ -75,7 +80,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 async fn account(factor: SecondFactor) -> String {
-    format!("This is the account of {}, by {:?}.\n", factor.user(), factor.factor())
+    format!("This is the account of {}, by {}.\n", factor.user(), factor.factor().name())
 }
 
 /// An approval is bound to a session. This service has none, so the cookie of the browser identifies it.

@@ -3,3 +3,4 @@ mod machines;
 mod otp;
 mod status;
 mod waiting;
+mod withdraw;

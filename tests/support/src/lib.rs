@@ -1,6 +1,7 @@
 //! What the tests of several packages share: processes, databases, a browser, an inner service and captured logs.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
+pub mod axe;
 pub mod browser;
 pub mod capture;
 pub mod example;

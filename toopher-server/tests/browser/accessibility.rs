@@ -1,18 +1,14 @@
-//! Checks of pages against the rules of axe-core, which the environment variable `AXE_CORE` names as a file.
+//! Pictures of pages, for people, each after a check with the rules of axe-core.
 
 use fantoccini::Client;
 use serde_json::json;
+use test_support::axe;
 use test_support::browser::{Browser, holds, screenshot};
 
-/// Asserts that the rules report nothing about the page, without `AXE_CORE` nothing is checked.
+/// Asserts that the rules report nothing about the page.
 pub(super) async fn accessible(window: &Client, name: &str) {
-    let Ok(file) = std::env::var("AXE_CORE") else { return };
-    let source = std::fs::read_to_string(file).unwrap();
-    window.execute(&format!("{source}; window.axe = axe"), vec![]).await.unwrap();
-    let check = "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
-        arguments[0](violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])))";
-    let violations = window.execute_async(check, vec![]).await.unwrap();
-    assert_eq!(violations, json!([]), "{name}: {violations:#}");
+    let violations = axe::violations(window).await;
+    assert!(violations.is_empty(), "{name}: {violations:#?}");
 }
 
 /// Writes a picture of the page, for people, after a check.

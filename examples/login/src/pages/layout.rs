@@ -6,10 +6,12 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::app::SITE;
-use crate::visit::Visit;
+use crate::visit::{Visit, now};
 
 pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+pub(crate) const MALFORMED: &str =
+    "This is not a code. An app shows six to eight digits. A recovery code has sixteen letters and digits.";
 
 /// A page around its content. `refresh` is the delay in seconds and the target for browsers without scripts.
 pub(crate) fn page(title: &str, refresh: Option<(u64, &str)>, content: &Markup) -> Response {
@@ -20,6 +22,7 @@ pub(crate) fn page(title: &str, refresh: Option<(u64, &str)>, content: &Markup) 
             @if let Some((seconds, path)) = refresh {
                 noscript { meta http-equiv="refresh" content=(format!("{seconds}; url={path}")); }
             }
+            script src="/page.js" defer {}
             script src="/login.js" defer {}
             body {
                 header { p.site { (SITE) } }
@@ -49,7 +52,8 @@ pub(crate) fn csrf(visit: &Visit) -> Markup {
     html! { input type="hidden" name="csrf" value=(visit.csrf); }
 }
 
-/// An input for a code, without a pattern and a maximum length: a code that is pasted with spaces is valid.
+/// An input for the digits of an app, without a pattern and a maximum length: a code that is pasted with spaces is
+/// valid.
 pub(crate) fn code_input(name: &str, label: &str, focus: bool) -> Markup {
     html! {
         label {
@@ -60,11 +64,33 @@ pub(crate) fn code_input(name: &str, label: &str, focus: bool) -> Markup {
     }
 }
 
+/// An input for a recovery code, whose keyboard has letters.
+pub(crate) fn recovery_input(label: &str) -> Markup {
+    html! {
+        label {
+            (label)
+            input.code name="otp" autocomplete="off" autocapitalize="characters" spellcheck="false" required;
+        }
+    }
+}
+
 /// The SVG image of an enrollment.
 pub(crate) fn svg(image: &str) -> Markup {
     // Without the XML declaration, which is invalid in HTML.
     let image = PreEscaped(&image[image.find("<svg").unwrap_or(0)..]);
     html! { div .qr role="img" aria-label="QR code for your authenticator app" { (image) } }
+}
+
+/// A button that the script shows. It copies the text of the elements that the selector finds.
+pub(crate) fn copy_button(selector: &str, label: &str) -> Markup {
+    html! {
+        button .second type="button" data-copy=(selector) hidden { (label) }
+    }
+}
+
+/// A time that remains. The script counts it down.
+pub(crate) fn countdown(seconds: u64) -> Markup {
+    html! { span .countdown role="timer" data-seconds=(seconds) { (format_duration(Duration::from_secs(seconds))) } }
 }
 
 pub(crate) fn too_many_failures(retry_after: Option<Duration>) -> String {
@@ -79,6 +105,15 @@ pub(crate) fn format_duration(duration: Duration) -> String {
         0 | 1 => "a second".into(),
         seconds @ 2..=90 => format!("{seconds} seconds"),
         seconds @ 91..=5400 => format!("{} minutes", seconds.div_ceil(60)),
-        seconds => format!("{} hours", seconds.div_ceil(3600)),
+        seconds @ 5401..=172_800 => format!("{} hours", seconds.div_ceil(3600)),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How long ago something was.
+pub(super) fn ago(since: u64) -> String {
+    match now().saturating_sub(since) {
+        0..60 => "just now".into(),
+        seconds => format!("{} ago", format_duration(Duration::from_secs(seconds))),
     }
 }

@@ -16,11 +16,23 @@ pub(crate) fn message(status: StatusCode, title: &str, text: &str) -> Response {
     (status, page(title, None, &content)).into_response()
 }
 
-/// The response to a form without the CSRF token of its session.
+/// The response to a form with another CSRF token than that of its session.
 pub(crate) fn out_of_date() -> Response {
-    let text = "You have logged in or out in the meantime, perhaps in another tab, or another site has sent you here. \
-                Nothing was changed.";
+    let text = "You have logged in or out since this page was loaded, perhaps in another tab. Nothing was changed.";
     message(StatusCode::FORBIDDEN, "This page is out of date", text)
+}
+
+/// The response to a form of a browser that has no session.
+pub(crate) fn no_session() -> Response {
+    let text = "Your browser did not send the cookie of this site: it was deleted, it has expired, or it is blocked. \
+                Nothing was changed. If this happens again, allow cookies for this site.";
+    message(StatusCode::FORBIDDEN, "This page has no session", text)
+}
+
+/// The response to a form that a page of another site has sent.
+pub(crate) fn foreign_form() -> Response {
+    let text = "Another site has sent this form. Nothing was changed.";
+    message(StatusCode::FORBIDDEN, "This form is not from this site", text)
 }
 
 pub(crate) fn unreadable_form() -> Response {
