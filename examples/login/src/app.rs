@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) grants: Grants,
     /// The Toopher API. `None` disables approvals.
     pub(crate) api: Option<Api>,
+    /// The address of the page that makes a device a phone of that API.
+    pub(crate) phone_page: Option<String>,
     pub(crate) time_limit: Duration,
     /// The time from the password to a first second factor: an app must be installed, perhaps.
     pub(crate) enrollment_lifetime: Duration,

@@ -129,6 +129,12 @@ fn api() -> Result<Option<Api>, Box<dyn Error>> {
     Ok(Some(ToopherClient::new(url, credentials)?))
 }
 
+/// The page for phones, which `toopher-server` has beside the API.
+fn phone_page() -> Option<String> {
+    let base = std::env::var("TOOPHER_BASE_URL").ok()?;
+    Some(format!("{}/phone", base.trim_end_matches('/').strip_suffix("/v1")?))
+}
+
 fn router(users: Users, api: Option<Api>, digits: Digits) -> Result<Router, Box<dyn Error>> {
     let time_limit = seconds("APPROVAL_SECONDS", 120)?;
     // Codes and approvals share one store, so that a lockout applies to both.
@@ -148,6 +154,7 @@ fn router(users: Users, api: Option<Api>, digits: Digits) -> Result<Router, Box<
         // With a generated key, browsers are remembered until the process ends, as the users are.
         grants: Grants::new(SealingKey::generate()?).lifetime(month).in_extensions(),
         api,
+        phone_page: phone_page(),
         time_limit,
         enrollment_lifetime: seconds("ENROLLMENT_SECONDS", 60 * 60)?,
         changes: Default::default(),

@@ -54,7 +54,7 @@ impl App {
 
 async fn phone_page(State(app): State<App>, visit: Visit) -> Response {
     match may_enroll(&app, &visit).await {
-        Ok(_) if app.api.is_some() => pages::phone(&visit, "", ""),
+        Ok(_) if app.api.is_some() => pages::phone(&visit, &app, "", ""),
         Ok(_) => pages::not_found().await,
         Err(page) => page,
     }
@@ -88,7 +88,8 @@ async fn begin_pairing(app: &App, session: &Session, visit: &Visit, phrase: Opti
         Err(page) => return page,
     };
     let Some(api) = &app.api else { return pages::not_found().await };
-    let rejected = |status: StatusCode, problem: &str| (status, pages::phone(visit, name, problem)).into_response();
+    let rejected =
+        |status: StatusCode, problem: &str| (status, pages::phone(visit, app, name, problem)).into_response();
     let too_many = || rejected(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Try again later, or use a QR code.");
     match app.pairings(&user).await {
         Ok(pairings) if pairings.iter().filter(|pairing| pairing.is_active()).count() >= MAX_FACTORS => {
@@ -135,7 +136,12 @@ async fn wait_page(State(app): State<App>, session: Session, visit: Visit) -> Re
         return complete(&app, &session, &visit, &begun).await.unwrap_or_else(|error| session::server_error(&*error));
     }
     if !status.is_pending() {
-        return pages::phone(&visit, &begun.name, "The phone was not paired: it was denied there, or took too long.");
+        return pages::phone(
+            &visit,
+            &app,
+            &begun.name,
+            "The phone was not paired: it was denied there, or took too long.",
+        );
     }
     pages::pairing(&visit, begun.qr, &begun.name)
 }

@@ -115,6 +115,11 @@ async fn every_page_is_usable_in_every_mode() {
         check_page(client, &named("4-enroll")).await;
         click(client, "a[href='/enroll/phone']").await;
         see(client, "[name=phrase]").await;
+        // Where the words come from: as text, as a link, and as a QR code.
+        let page = format!("{}/phone", with.url);
+        see(client, &format!("a[href='{page}']")).await;
+        read(client, &page).await;
+        see(client, ".qr svg").await;
         check_page(client, &named("5-phone")).await;
         click(client, "button.second").await;
         until_path(client, "/enroll/phone/wait").await;

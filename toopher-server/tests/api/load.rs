@@ -68,7 +68,9 @@ async fn stranger(number: usize, address: String, tls: Option<TlsConnector>) {
 /// caller for these.
 fn strangers_runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).on_thread_start(|| drop(rustix::process::nice(19).unwrap()));
+    builder.worker_threads(1).on_thread_start(|| {
+        rustix::process::nice(19).unwrap();
+    });
     builder.enable_all().build().unwrap()
 }
 

@@ -7,6 +7,7 @@ use tower_toopher::totp::{Algorithm, Digits, Enrollment};
 
 use super::layout::{alert, code_input, copy_button, countdown, csrf, page, svg};
 use super::messages::message;
+use crate::app::App;
 use crate::table::{MAX_FACTORS, MAX_NAME};
 use crate::visit::Visit;
 
@@ -46,7 +47,7 @@ pub(crate) fn app(visit: &Visit, enrollment: &Enrollment, name: &str, problem: &
         ol {
             li {
                 "Scan this with the app:"
-                (svg(&enrollment.qr_svg()))
+                (svg(&enrollment.qr_svg(), "QR code for your authenticator app"))
                 p { "On this device: " a href=(*enrollment.uri()) { "open the app" } ". Or type this secret:" }
                 p { code #secret data-text=(*secret) { (groups.join(" ")) } }
                 (parameters(enrollment))
@@ -100,15 +101,28 @@ fn name_input(name: &str, default: &str) -> Markup {
     }
 }
 
-pub(crate) fn phone(visit: &Visit, name: &str, problem: &str) -> Response {
+/// Where a device becomes a phone: as text, as a link for this device, and as a QR code for another one.
+fn phone_page(app: &App) -> Markup {
+    let Some(address) = &app.phone_page else { return Markup::default() };
+    let image = qrcode::QrCode::new(address).map(|code| code.render::<qrcode::render::svg::Color<'_>>().build());
+    html! {
+        p { "Open this page on your phone. It shows the words: " a href=(address) target="_blank" { (address) } }
+        @if let Ok(image) = &image {
+            (svg(image, "QR code of the page for your phone"))
+        }
+    }
+}
+
+pub(crate) fn phone(visit: &Visit, app: &App, name: &str, problem: &str) -> Response {
     let content = html! {
         h1 { "Set up your phone" }
         (alert(problem))
+        (phone_page(app))
         form method="post" action="/enroll/phone" {
             (csrf(visit))
             label {
                 "Words that your phone shows"
-                input name="phrase" autocomplete="off" autocapitalize="none" required autofocus;
+                input name="phrase" autocomplete="off" autocapitalize="none" required;
             }
             (name_input(name, "Phone"))
             button { "Pair" }

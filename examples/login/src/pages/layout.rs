@@ -74,11 +74,11 @@ pub(crate) fn recovery_input(label: &str) -> Markup {
     }
 }
 
-/// The SVG image of an enrollment.
-pub(crate) fn svg(image: &str) -> Markup {
+/// An SVG image of a QR code.
+pub(crate) fn svg(image: &str, label: &str) -> Markup {
     // Without the XML declaration, which is invalid in HTML.
     let image = PreEscaped(&image[image.find("<svg").unwrap_or(0)..]);
-    html! { div .qr role="img" aria-label="QR code for your authenticator app" { (image) } }
+    html! { div .qr role="img" aria-label=(label) { (image) } }
 }
 
 /// A button that the script shows. It copies the text of the elements that the selector finds.
