@@ -341,6 +341,9 @@ fn a_read_only_file_that_is_removed() {
     for at in 0..4 {
         assert_eq!(other.status_of("bob", CODE), UNAVAILABLE, "{at}");
     }
+    // The next operation after its return checks it again, and does not get an earlier error.
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!((other.status_of("alice", CODE), other.status_of("bob", CODE)), (DENIED, OK));
 }
 
 /// Limits the size of files that the process writes from now on. SQLite gets an error at each write, as with a full

@@ -64,8 +64,10 @@ impl Writer {
     /// an operation may have read what another one of the group wrote.
     fn run_group(&mut self, first: Box<dyn Job>, jobs: &Jobs) {
         if let Err(error) = self.begin() {
-            // Those that wait would wait as long again.
-            std::iter::once(first).chain(jobs.try_iter()).for_each(|job| job.respond(Err(error.clone())));
+            // Those that wait would wait as long again. Those that begin after the first response, such as a caller
+            // that tries again, are not among them: as long as there are some, no other attempt would be made.
+            let failed: Vec<_> = std::iter::once(first).chain(jobs.try_iter().take(jobs.len())).collect();
+            failed.into_iter().for_each(|job| job.respond(Err(error.clone())));
             return;
         }
         let mut done = Vec::new();
