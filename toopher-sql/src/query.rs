@@ -8,6 +8,8 @@ use sqlx::postgres::{PgArguments, Postgres};
 use crate::connection::{Connection, ConnectionKind};
 use crate::database::{Database, DatabaseKind};
 use crate::error::SqlError;
+#[cfg(feature = "postgres")]
+use crate::postgres::to_its_end;
 use crate::row::{Column, Record, Row};
 #[cfg(feature = "sqlite")]
 use crate::sqlite;
@@ -62,7 +64,8 @@ impl Query {
             }
             #[cfg(feature = "postgres")]
             ExecutorKind::Database(DatabaseKind::Postgres(server)) => {
-                server.acquire().await?.execute(self.postgres()).await
+                let mut session = server.acquire().await?;
+                to_its_end(async move { session.execute(self.postgres()).await }).await
             }
             #[cfg(feature = "postgres")]
             ExecutorKind::Connection(ConnectionKind::Postgres(session)) => session.execute(self.postgres()).await,
@@ -90,7 +93,8 @@ impl Query {
             }
             #[cfg(feature = "postgres")]
             ExecutorKind::Database(DatabaseKind::Postgres(server)) => {
-                server.acquire().await?.rows(self.postgres()).await.map(Row::postgres)
+                let mut session = server.acquire().await?;
+                to_its_end(async move { session.rows(self.postgres()).await }).await.map(Row::postgres)
             }
             #[cfg(feature = "postgres")]
             ExecutorKind::Connection(ConnectionKind::Postgres(session)) => {

@@ -6,8 +6,10 @@ use crate::support::harness::{self, DENIED, Harness, Mortal, OK, Races, UNAVAILA
 use crate::support::servers::PgDatabases;
 use crate::support::{CODE, NEXT_CODE};
 use test_support::postgres::{Hanging, Postgres};
-use tower_toopher::store::{PgStore, StepOutcome, Store, UsedStep};
+use tower_toopher::UserId;
+use tower_toopher::store::{InspectStore, PgStore, Records, StepOutcome, Store, UsedStep};
 use tower_toopher::test_util::block_on;
+use tower_toopher::time::UnixTime;
 
 /// The longest duration of an operation: for a connection, and then for a response.
 const CONNECTION: Duration = Duration::from_secs(3);
@@ -215,4 +217,38 @@ fn a_commit_without_a_response_uses_the_code_and_forwards_nothing() {
     assert_eq!(block_on(again).unwrap(), StepOutcome::Replayed);
     harness.clock.advance(1);
     assert_eq!((harness.status_of("alice", NEXT_CODE), harness.status_of("bob", NEXT_CODE)), (OK, OK));
+}
+
+/// Clients can end their requests before the response, as often as they want. The others keep their connections, and
+/// the operation is executed completely or not at all.
+#[test]
+fn dropped_futures_close_no_connection() {
+    const SESSIONS: &str = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
+        WHERE application_name = 'tower-toopher'";
+    let Some(postgres) = Postgres::start(&[]) else { return };
+    let store = block_on(PgStore::open(&postgres.database("postgres").connections(1))).unwrap();
+    let before = postgres.sql("postgres", SESSIONS);
+    assert!(!before.is_empty() && !before.contains(' '), "{before}");
+    let (alice, now) = (UserId::new("alice").unwrap(), UnixTime::from_secs(crate::support::T));
+    let mut halfway = 0;
+    for step in 1..100 {
+        block_on(async {
+            let used = UsedStep::new("", step, now + Duration::from_secs(1000));
+            // One statement, a transaction, and reading.
+            let mut dropped = Box::pin(store.record_step(&alice, &used, now));
+            halfway += usize::from(futures_util::poll!(&mut dropped).is_pending());
+            drop(dropped);
+            let _ = store.record_step(&alice, &used, now).await.unwrap();
+            assert_eq!(store.record_step(&alice, &used, now).await.unwrap(), StepOutcome::Replayed);
+            let mut dropped = Box::pin(store.clear(&alice, Records::FailuresAndApprovals));
+            halfway += usize::from(futures_util::poll!(&mut dropped).is_pending());
+            drop(dropped);
+            let mut dropped = Box::pin(store.check());
+            halfway += usize::from(futures_util::poll!(&mut dropped).is_pending());
+            drop(dropped);
+        });
+    }
+    assert!(halfway > 200, "{halfway} of 297 were dropped before the response");
+    block_on(store.check()).unwrap();
+    assert_eq!(postgres.sql("postgres", SESSIONS), before);
 }

@@ -311,6 +311,41 @@ fn a_read_only_file() {
     assert_eq!((response, other.status_of("alice", CODE)), (Some(OK), DENIED));
 }
 
+/// A file that could only be read is opened again for each operation. Nothing else takes its place.
+#[test]
+fn a_read_only_file_that_is_removed() {
+    if !test_support::have(&["setpriv"]) {
+        return;
+    }
+    let file = new_file();
+    let folder = file.parent().unwrap();
+    let away = folder.join("away");
+    drop(Other::start(&[], &file).opened());
+    let all = |files: &str| {
+        for name in std::fs::read_dir(folder).unwrap() {
+            mode(&name.unwrap().path(), files);
+        }
+    };
+    all("444");
+    let mut other = Other::start(with_limited_rights(), &file).opened();
+    assert_eq!(other.status_of("alice", CODE), UNAVAILABLE);
+    std::fs::rename(&file, &away).unwrap();
+    for at in 0..4 {
+        assert_eq!(other.status_of("alice", CODE), UNAVAILABLE, "{at}");
+    }
+    std::fs::rename(&away, &file).unwrap();
+    all("644");
+    assert_eq!((other.status_of("alice", CODE), other.status_of("alice", CODE)), (OK, DENIED));
+    // From now on it is checked as any other file.
+    std::fs::rename(&file, &away).unwrap();
+    for at in 0..4 {
+        assert_eq!(other.status_of("bob", CODE), UNAVAILABLE, "{at}");
+    }
+    // The next operation after its return checks it again, and does not get an earlier error.
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!((other.status_of("alice", CODE), other.status_of("bob", CODE)), (DENIED, OK));
+}
+
 /// Limits the size of files that the process writes from now on. SQLite gets an error at each write, as with a full
 /// disk.
 fn room(other: &Other, bytes: &str) {

@@ -10,5 +10,5 @@ mod settings;
 
 pub use self::connect_options::PgDatabase;
 pub use self::listener::Listener;
-pub(crate) use self::server::Server;
+pub(crate) use self::server::{Server, to_its_end};
 pub(crate) use self::session::PgSession;

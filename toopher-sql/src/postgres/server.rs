@@ -36,22 +36,33 @@ impl Server {
     }
 
     /// Runs `operation` in a transaction with an advisory lock, which ends with the transaction in any case.
-    pub(crate) async fn transaction<T, E: From<SqlError>>(
+    pub(crate) async fn transaction<T, E>(
         &self,
         key: String,
-        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E>,
-    ) -> Result<T, E> {
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
         let mut session = self.acquire().await?;
-        session.begin(&format!("SELECT pg_advisory_xact_lock({})", lock_number(&key))).await?;
-        run(session, operation).await
+        let transaction = async move {
+            session.begin(&format!("SELECT pg_advisory_xact_lock({})", lock_number(&key))).await?;
+            run(session, operation).await
+        };
+        to_its_end(transaction).await
     }
 
-    pub(crate) async fn read<T, E: From<SqlError>>(
+    pub(crate) async fn read<T, E>(
         &self,
-        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E>,
-    ) -> Result<T, E> {
+        operation: impl FnOnce(&mut Connection) -> Operation<'_, T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<SqlError> + Send + 'static,
+    {
         let mut connection = Connection(ConnectionKind::Postgres(self.acquire().await?));
-        operation(&mut connection).await
+        to_its_end(async move { operation(&mut connection).await }).await
     }
 
     pub(crate) async fn maintenance<T, E: From<SqlError>>(
@@ -74,6 +85,23 @@ impl Server {
 
     pub(crate) async fn listen(&self, channel: &str) -> Result<Listener, SqlError> {
         Listener::connect(&self.database.options, channel).await
+    }
+}
+
+/// Runs what has a connection to its end, even if the caller no longer waits for it. The state of a connection is
+/// unknown while it waits for a response, so it would have to be closed: clients that end their requests at once would
+/// make all others wait for new connections, and use up those of the server.
+pub(crate) async fn to_its_end<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<SqlError> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(SqlError::postgres("the runtime has ended").into()),
+        },
     }
 }
 

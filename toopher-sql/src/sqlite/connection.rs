@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, DatabaseName, OpenFlags, TransactionBehavior};
 
 use crate::error::SqlError;
 
@@ -28,6 +28,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqlError> {
             opened => return migrate(opened?),
         }
     }
+}
+
+/// Whether the file could not be written when it was opened. Opening it in another way to find that out would release
+/// the locks of the process on it when it is closed (POSIX), and another process could remove the log that is in use.
+pub(super) fn is_read_only(connection: &Connection) -> Result<bool, SqlError> {
+    Ok(connection.is_readonly(DatabaseName::Main)?)
 }
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, SqlError> {

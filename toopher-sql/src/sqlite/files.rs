@@ -31,9 +31,10 @@ impl Files {
             PathBuf::from(name)
         };
         let file = |path: PathBuf| identity(&path).map(|identity| (path, identity)).map_err(SqlError::sqlite);
-        // The given path, so that a changed symbolic link is noticed.
+        // The given path, with the identity of the open file, so that a changed symbolic link is noticed.
+        let (_, opened) = file(resolved.to_owned())?;
         Ok(Self([
-            file(std::path::absolute(path).map_err(SqlError::sqlite)?)?,
+            (std::path::absolute(path).map_err(SqlError::sqlite)?, opened),
             file(beside("-wal"))?,
             file(beside("-shm"))?,
         ]))

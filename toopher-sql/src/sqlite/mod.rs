@@ -24,6 +24,7 @@ use self::files::Files;
 pub(crate) use self::job::Job;
 use self::job::{MAX_WAIT, Task};
 pub(crate) use self::statement::{SqliteRow, execute, rows};
+use self::writer::{Location, Writer};
 use crate::connection::{Connection, ConnectionKind};
 use crate::error::SqlError;
 
@@ -46,16 +47,13 @@ impl File {
     pub(crate) async fn open(path: &Path) -> Result<Self, SqlError> {
         files::create(path).map_err(SqlError::sqlite)?;
         let resolved = path.canonicalize().map_err(SqlError::sqlite)?;
-        let given = path.to_owned();
+        let location = Location { given: path.to_owned(), resolved: resolved.clone() };
         let (writer, jobs) = bounded(QUEUE);
         let files = spawn(move || {
-            let connection = connection::open(&resolved)?;
-            let is_writable = std::fs::OpenOptions::new().write(true).open(&resolved).is_ok();
-            let files = if is_writable { Some(Arc::new(Files::new(&given, &resolved)?)) } else { None };
-            let opened = files.clone().map(|files| (files, resolved.clone()));
-            Ok((opened, move || writer::run(connection, &jobs, files.as_deref(), Some(&resolved))))
+            let opened = Writer::open(location)?;
+            Ok((opened.files(), move || opened.run(&jobs)))
         });
-        let Some((files, resolved)) = files.await? else { return Ok(Self { writer, readers: None }) };
+        let Some(files) = files.await? else { return Ok(Self { writer, readers: None }) };
         let (readers, jobs) = bounded(QUEUE);
         for _ in 0..READERS {
             let (resolved, files, jobs) = (resolved.clone(), Arc::clone(&files), jobs.clone());
@@ -71,8 +69,8 @@ impl File {
     pub(crate) async fn in_memory() -> Result<Self, SqlError> {
         let (writer, jobs) = bounded(QUEUE);
         spawn(move || {
-            let connection = connection::in_memory()?;
-            Ok(((), move || writer::run(connection, &jobs, None, None)))
+            let opened = Writer::in_memory()?;
+            Ok(((), move || opened.run(&jobs)))
         })
         .await?;
         Ok(Self { writer, readers: None })

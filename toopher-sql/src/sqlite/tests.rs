@@ -1,5 +1,6 @@
 //! Operations that share a transaction.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 
 use tokio::task::{JoinHandle, yield_now};
@@ -138,10 +139,47 @@ async fn parameters_are_numbered_by_their_names() {
     assert!(error.to_string().contains("a parameter has no value"), "{error}");
 }
 
+fn new_directory(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("toopher-sql-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+const FILE: &str = "FILE_OF_THE_OTHER_PROCESS";
+
+#[test]
+#[ignore = "it is a process of another test, which starts it"]
+fn the_other_process() {
+    let Some(file) = std::env::var_os(FILE) else { return };
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.query_row("SELECT count(*) FROM attempts", [], |_| Ok(())).unwrap();
+    connection.close().unwrap();
+}
+
+/// The last process that closes a file removes its log. It learns from the locks of the others that it is not the last.
+#[tokio::test]
+async fn another_process_that_closes_the_file_does_not_remove_the_log() {
+    let directory = new_directory("closed");
+    let path = directory.join("shared.db");
+    let (first, second) = (Database::open(&path).await.unwrap(), Database::open(&path).await.unwrap());
+    let (_, module) = module_path!().split_once("::").unwrap();
+    for user in 0..3 {
+        let mut other = std::process::Command::new(std::env::current_exe().unwrap());
+        let other = other.args(["--exact", &format!("{module}::the_other_process"), "--ignored"]).env(FILE, &path);
+        let output = other.output().unwrap();
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        for database in [&first, &second] {
+            let inserted = run(database, move |connection| Box::pin(insert(connection, user))).await;
+            assert_eq!(inserted.await.unwrap().is_ok(), std::ptr::eq(database, &first), "{user}");
+            assert_eq!(rows(database).await, user + 1);
+        }
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_rejected() {
-    let directory = std::env::temp_dir().join(format!("toopher-sql-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = new_directory("newer");
     let path = directory.join("newer.db");
     drop(Database::open(&path).await.unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1000).unwrap();
