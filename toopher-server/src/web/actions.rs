@@ -137,10 +137,6 @@ impl Session {
         }
         let id = server.new_pairing(&self.user_id, Some(&device), None, true).await?;
         self.set_pairing(server, &id).await?;
-        // The codes that came with the lost phone.
-        let move_codes =
-            query("UPDATE recovery_codes SET pairing_id = $1 WHERE user_id = $2 AND pairing_id IS NOT NULL");
-        move_codes.bind(&id).bind(&self.user_id).execute(&server.database).await?;
         Ok(None)
     }
 

@@ -64,6 +64,39 @@ async fn the_codes_of_the_first_phone() {
     assert_eq!(site.initiate("jdoe", &[("otp", &first[3])]).await.1["error_code"], 707);
 }
 
+/// Codes that were kept for the next phone end with it, also if the site has paired it: an attacker may have them.
+#[tokio::test]
+async fn kept_codes_end_with_the_next_phone() {
+    let (site, _) = site().await;
+    let session = open(&site, "pair", &[], "").await;
+    let (_phone, first) = pair(&site, &session, "").await;
+    let codes = codes(&look(&site, &session).await.body);
+    let settings = open(&site, "manage_user", &[], "").await;
+    assert_eq!(act(&site, &settings, &format!("act=remove&pairing={first}&otp={}", codes[0])).await.status, 303);
+    let (_phone, second) = site.paired("jdoe").await;
+    assert!(accepts(&site, &codes[1]).await);
+    site.post(&format!("pairings/{second}"), &[("deactivated", "true")]).await;
+    assert!(!accepts(&site, &codes[2]).await);
+}
+
+/// A pairing that the site withdraws before it was allowed ends no codes.
+#[tokio::test]
+async fn a_pending_pairing_has_no_codes() {
+    let (site, _) = site().await;
+    let session = open(&site, "pair", &[], "").await;
+    let (_phone, first) = pair(&site, &session, "").await;
+    let codes = codes(&look(&site, &session).await.body);
+    let settings = open(&site, "manage_user", &[], "").await;
+    assert_eq!(act(&site, &settings, &format!("act=remove&pairing={first}&otp={}", codes[0])).await.status, 303);
+    let session = open(&site, "pair", &[], "").await;
+    let phone = Phone::register(&site.app).await;
+    let phrase = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    assert_eq!(act(&site, &session, &format!("act=pair&phrase={phrase}&otp={}", codes[1])).await.status, 303);
+    let pending = phone.get("pairings").await[0]["id"].as_str().unwrap().to_owned();
+    site.post(&format!("pairings/{pending}"), &[("deactivated", "true")]).await;
+    assert!(accepts(&site, &codes[2]).await);
+}
+
 /// Codes that the site has created are its own.
 #[tokio::test]
 async fn the_codes_of_the_site_stay() {
