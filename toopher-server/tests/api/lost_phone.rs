@@ -97,6 +97,20 @@ async fn a_pending_pairing_has_no_codes() {
     assert!(accepts(&site, &codes[2]).await);
 }
 
+/// The page that asks for a phone shows no codes, so the settings of a user without one replace none.
+#[tokio::test]
+async fn new_codes_need_a_phone() {
+    let (site, _) = site().await;
+    let (_phone, pairing) = site.paired("jdoe").await;
+    let settings = open(&site, "manage_user", &[], "").await;
+    site.post(&format!("pairings/{pairing}"), &[("deactivated", "true")]).await;
+    let (_, list) = site.post("users/activate_next_otp_list", &[("user_name", "jdoe")]).await;
+    let code = list["otp_list"][0].as_str().unwrap();
+    let page = act(&site, &settings, &format!("act=codes&otp={code}")).await;
+    assert!(page.body.contains("No phone is paired"), "{}", page.body);
+    assert!(accepts(&site, code).await && accepts(&site, list["otp_list"][1].as_str().unwrap()).await);
+}
+
 /// Codes that the site has created are its own.
 #[tokio::test]
 async fn the_codes_of_the_site_stay() {
