@@ -43,7 +43,7 @@ impl Session {
             "restart" => self.restart_pairing(server).await.map(|()| None),
             "again" if self.kind == "authenticate" => self.ask_again(server).await.map(|()| None),
             "cancel" if self.kind == "authenticate" => self.withdraw(server).await.map(|_| None),
-            "mail" if matches!(self.kind.as_str(), "authenticate" | "manage") => {
+            "mail" if matches!(self.kind.as_str(), "authenticate" | "manage" | "unpair") => {
                 self.send_reset_link(server, field("pairing")?).await
             }
             "codes" if self.kind == "manage" => {
