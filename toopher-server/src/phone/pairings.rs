@@ -167,7 +167,21 @@ impl Server {
         .bind(id)
         .bind(&device.id)
         .bind(PAIRING_LIFETIME);
-        let sealed = self.transaction_for_user(&user, |connection| Box::pin(allow.scalar::<Vec<u8>>(connection)));
+        // Codes that were kept after the end of their pairing belong to this one from now on.
+        let move_codes = query(
+            "UPDATE recovery_codes SET pairing_id = $1 WHERE user_id = $2 AND pairing_id IS NOT NULL AND NOT EXISTS
+                (SELECT 1 FROM pairings p WHERE p.id = recovery_codes.pairing_id AND p.state = 'enabled')",
+        );
+        let move_codes = move_codes.bind(id).bind(&user);
+        let sealed = self.transaction_for_user(&user, |connection| {
+            Box::pin(async {
+                let sealed = allow.scalar::<Vec<u8>>(&mut *connection).await?;
+                if sealed.is_some() {
+                    move_codes.execute(connection).await?;
+                }
+                Ok::<_, SqlError>(sealed)
+            })
+        });
         let sealed = sealed.await?.ok_or(ApiError::NOT_FOUND.with_reason("not_pending"))?;
         audit.settle(Outcome::Paired);
         let secret = self.pairing_secret(id, &sealed)?;

@@ -43,7 +43,7 @@ impl Session {
             "restart" => self.restart_pairing(server).await.map(|()| None),
             "again" if self.kind == "authenticate" => self.ask_again(server).await.map(|()| None),
             "cancel" if self.kind == "authenticate" => self.withdraw(server).await.map(|_| None),
-            "mail" if matches!(self.kind.as_str(), "authenticate" | "manage") => {
+            "mail" if matches!(self.kind.as_str(), "authenticate" | "manage" | "unpair") => {
                 self.send_reset_link(server, field("pairing")?).await
             }
             "codes" if self.kind == "manage" => {
@@ -137,10 +137,6 @@ impl Session {
         }
         let id = server.new_pairing(&self.user_id, Some(&device), None, true).await?;
         self.set_pairing(server, &id).await?;
-        // The codes that came with the lost phone.
-        let move_codes =
-            query("UPDATE recovery_codes SET pairing_id = $1 WHERE user_id = $2 AND pairing_id IS NOT NULL");
-        move_codes.bind(&id).bind(&self.user_id).execute(&server.database).await?;
         Ok(None)
     }
 

@@ -35,7 +35,7 @@ impl Session {
     ) -> Result<Option<Zeroizing<String>>, ApiError> {
         if self.sealed_codes.is_none() && self.has_paired(Some(pairing)) && !user.has_recovery_codes() {
             let mut audit = self.audit(Audit::for_user().decided_by("phone"));
-            let created = self.create_codes(server, Some(pairing), &mut audit).await;
+            let created = self.create_codes(server, pairing, false, &mut audit).await;
             audit.close(created)?;
             // Of two concurrent loads of the page, one has created them.
             let created = Self::find(server, &self.token).await?.ok_or(ApiError::PAGE_EXPIRED)?;
@@ -57,28 +57,37 @@ impl Session {
             audit.settle(None);
             return Ok(None);
         }
+        // A page of a user without a phone asks for one, and would not show the codes that replace the previous ones.
+        let pairing = self.pairing(server).await?.filter(|pairing| pairing.pairing_state == "enabled");
+        let Some(pairing) = pairing else {
+            audit.settle(Outcome::Denied("unknown_pairing"));
+            return Ok(Some("No phone is paired."));
+        };
         let check = server.check_current_otp(&self.user_id, None, otp).await?;
         check.describe_denial(audit);
         match check {
-            OtpCheck::Right(_) => {
-                let pairing = self.pairing(server).await?;
-                self.create_codes(server, pairing.as_ref(), audit).await.map(|()| None)
-            }
+            OtpCheck::Right(_) => self.create_codes(server, &pairing, true, audit).await.map(|()| None),
             OtpCheck::Wrong { reason, .. } => Ok(Some(rejection(otp, reason))),
         }
     }
 
+    /// Creates codes that end with the pairing, if it is enabled. Codes that exist are only replaced if `replaces`:
+    /// other loads of the page, and the site, may have created some since the user was read.
     async fn create_codes(
         &self,
         server: &Server,
-        pairing: Option<&PairingRow>,
+        pairing: &PairingRow,
+        replaces: bool,
         audit: &mut Audit,
     ) -> Result<(), ApiError> {
-        let (codes, statements) = new_recovery_codes(&self.user_id, pairing.map(PairingRow::id))?;
+        let (codes, statements) = new_recovery_codes(&self.user_id, Some(pairing.id()))?;
         let sealed = server.sealing_key().encrypt(&aad::recovery_codes(&self.user_id), codes.as_bytes())?;
-        let show = query("UPDATE web_sessions SET sealed_codes = $1 WHERE token_digest = $2 AND sealed_codes IS NULL")
-            .bind(sealed)
-            .bind(digest(&self.token));
+        let show = query(
+            "UPDATE web_sessions SET sealed_codes = $1 WHERE token_digest = $2 AND sealed_codes IS NULL
+                AND EXISTS (SELECT 1 FROM pairings p WHERE p.id = $3 AND p.state = 'enabled')
+                AND ($4 OR NOT EXISTS (SELECT 1 FROM recovery_codes c WHERE c.user_id = web_sessions.user_id))",
+        );
+        let show = show.bind(sealed).bind(digest(&self.token)).bind(pairing.id()).bind(replaces);
         let created = server.transaction_for_user(&self.user_id, |connection| {
             Box::pin(async move {
                 if show.execute(&mut *connection).await? == 0 {

@@ -64,6 +64,53 @@ async fn the_codes_of_the_first_phone() {
     assert_eq!(site.initiate("jdoe", &[("otp", &first[3])]).await.1["error_code"], 707);
 }
 
+/// Codes that were kept for the next phone end with it, also if the site has paired it: an attacker may have them.
+#[tokio::test]
+async fn kept_codes_end_with_the_next_phone() {
+    let (site, _) = site().await;
+    let session = open(&site, "pair", &[], "").await;
+    let (_phone, first) = pair(&site, &session, "").await;
+    let codes = codes(&look(&site, &session).await.body);
+    let settings = open(&site, "manage_user", &[], "").await;
+    assert_eq!(act(&site, &settings, &format!("act=remove&pairing={first}&otp={}", codes[0])).await.status, 303);
+    let (_phone, second) = site.paired("jdoe").await;
+    assert!(accepts(&site, &codes[1]).await);
+    site.post(&format!("pairings/{second}"), &[("deactivated", "true")]).await;
+    assert!(!accepts(&site, &codes[2]).await);
+}
+
+/// A pairing that the site withdraws before it was allowed ends no codes.
+#[tokio::test]
+async fn a_pending_pairing_has_no_codes() {
+    let (site, _) = site().await;
+    let session = open(&site, "pair", &[], "").await;
+    let (_phone, first) = pair(&site, &session, "").await;
+    let codes = codes(&look(&site, &session).await.body);
+    let settings = open(&site, "manage_user", &[], "").await;
+    assert_eq!(act(&site, &settings, &format!("act=remove&pairing={first}&otp={}", codes[0])).await.status, 303);
+    let session = open(&site, "pair", &[], "").await;
+    let phone = Phone::register(&site.app).await;
+    let phrase = phone.post("phrases", json!({})).await.1["phrase"].as_str().unwrap().replace(' ', "+");
+    assert_eq!(act(&site, &session, &format!("act=pair&phrase={phrase}&otp={}", codes[1])).await.status, 303);
+    let pending = phone.get("pairings").await[0]["id"].as_str().unwrap().to_owned();
+    site.post(&format!("pairings/{pending}"), &[("deactivated", "true")]).await;
+    assert!(accepts(&site, &codes[2]).await);
+}
+
+/// The page that asks for a phone shows no codes, so the settings of a user without one replace none.
+#[tokio::test]
+async fn new_codes_need_a_phone() {
+    let (site, _) = site().await;
+    let (_phone, pairing) = site.paired("jdoe").await;
+    let settings = open(&site, "manage_user", &[], "").await;
+    site.post(&format!("pairings/{pairing}"), &[("deactivated", "true")]).await;
+    let (_, list) = site.post("users/activate_next_otp_list", &[("user_name", "jdoe")]).await;
+    let code = list["otp_list"][0].as_str().unwrap();
+    let page = act(&site, &settings, &format!("act=codes&otp={code}")).await;
+    assert!(page.body.contains("No phone is paired"), "{}", page.body);
+    assert!(accepts(&site, code).await && accepts(&site, list["otp_list"][1].as_str().unwrap()).await);
+}
+
 /// Codes that the site has created are its own.
 #[tokio::test]
 async fn the_codes_of_the_site_stay() {
@@ -130,7 +177,11 @@ async fn a_link_to_the_signed_address_ends_the_pairing_and_the_codes() {
     let foreign = act(&site, &settings, &format!("act=mail&pairing={others}")).await;
     assert!(foreign.body.contains("This phone is not paired"));
     assert!(sent.lock().unwrap().is_empty());
-    assert_eq!(act(&site, &settings, &format!("act=mail&pairing={pairing}")).await.status, 303);
+    // The page for removing a phone offers it as well.
+    let unpair = open(&site, "unpair", &[("reset_email", "jdoe@example.com")], "").await;
+    for page in [unpair, settings] {
+        assert_eq!(act(&site, &page, &format!("act=mail&pairing={pairing}")).await.status, 303);
+    }
     let Some(Message::Mail { address, text, .. }) = sent.lock().unwrap().pop() else { panic!("nothing was sent") };
     assert_eq!(address, "jdoe@example.com");
     let link = text.split_whitespace().last().unwrap().split_once("/v1/").unwrap().1.to_owned();

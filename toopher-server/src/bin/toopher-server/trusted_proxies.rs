@@ -57,13 +57,14 @@ impl Network {
 pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
-    let lines: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    let mut added =
-        lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|address| address.trim().parse::<IpAddr>());
+    // Not the whole line as text: in front of the address that a proxy adds, clients can send any bytes.
+    let read = |address: &[u8]| std::str::from_utf8(address).ok()?.trim().parse::<IpAddr>().ok();
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut added = lines.flat_map(|line| line.as_bytes().rsplit(|&b| b == b',')).map(read);
     while is_trusted(client) {
-        match added.next() {
-            Some(Ok(address)) => client = address.to_canonical(),
-            _ => break,
+        match added.next().flatten() {
+            Some(address) => client = address.to_canonical(),
+            None => break,
         }
     }
     client
@@ -87,6 +88,8 @@ mod tests {
             ("10.1.2.3", &["1.1.1.1, 198.51.100.1, 192.0.2.7"], "198.51.100.1"),
             ("10.1.2.3", &["1.1.1.1", "198.51.100.1", "192.0.2.7,10.9.9.9"], "198.51.100.1"),
             ("10.1.2.3", &["1.1.1.1, unknown"], "10.1.2.3"),
+            ("10.1.2.3", &["\u{e9}, 198.51.100.1"], "198.51.100.1"),
+            ("10.1.2.3", &["1.1.1.1", "\u{e9}"], "10.1.2.3"),
             ("10.1.2.3", &["1.1.1.1, unknown, 192.0.2.7"], "192.0.2.7"),
             ("::ffff:10.1.2.3", &["2001:db8::1"], "2001:db8::1"),
             ("::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
@@ -95,7 +98,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
+                headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
             assert_eq!(client(peer.parse().unwrap(), &headers, &trusted).to_string(), expected, "{peer} {lines:?}");
         }
