@@ -70,6 +70,14 @@ impl World {
     }
 }
 
+/// The frame of a user without recovery codes shows new ones. The result comes when they are saved.
+async fn save_codes(client: &Client) {
+    client.switch_to_window(client.window().await.unwrap()).await.unwrap();
+    enter(client).await;
+    click(client, "[value=saved]").await;
+    client.switch_to_window(client.window().await.unwrap()).await.unwrap();
+}
+
 async fn enter(client: &Client) {
     element(client, "#toopher_iframe").await.enter_frame().await.unwrap();
 }
@@ -115,6 +123,7 @@ async fn a_login_pairs_and_phones_are_managed_in_the_frame() {
         check("2-pair").await;
         let phone = world.pair(client).await;
         world.code(client, &phone).await;
+        save_codes(client).await;
         until_path(client, "/").await;
         read(client, "You are logged in as alice").await;
         check("3-account").await;
@@ -134,6 +143,7 @@ async fn a_login_pairs_and_phones_are_managed_in_the_frame() {
         // And another one is paired.
         world.open(client, "/pair").await;
         world.pair(client).await;
+        save_codes(client).await;
         read(client, "Your phone is paired.").await;
         check("5-paired").await;
         world.open(client, "/phones").await;
@@ -156,6 +166,7 @@ async fn results_are_verified() {
     hold_results(client).await;
     let phone = world.pair(client).await;
     world.code(client, &phone).await;
+    save_codes(client).await;
     see_held(client).await;
     let fields = ask(
         client,
