@@ -92,8 +92,10 @@ async fn the_log_has_the_address_of_the_client() {
         (&["--trusted-proxies", "10.0.0.0/8,127.0.0.1"], "203.0.113.7"),
     ] {
         let mut server = Running::start(&folder, arguments);
+        let signature = r#"OAuth oauth_consumer_key="x", oauth_nonce="x", oauth_timestamp="1", oauth_signature="x",
+            oauth_signature_method="HMAC-SHA1""#;
         let call = Request::get("/v1/users").header("x-forwarded-for", "198.51.100.1, 203.0.113.7");
-        let call = call.body(Body::empty()).unwrap();
+        let call = call.header("authorization", signature.replace('\n', "")).body(Body::empty()).unwrap();
         assert_eq!(forward_to(&server.address).oneshot(call).await.unwrap().status(), 401);
         assert!(server.stop());
         let log = server.whole_log();
@@ -102,5 +104,8 @@ async fn the_log_has_the_address_of_the_client() {
         for line in lines {
             assert!(line.contains(&format!("client={expected}")), "{line}");
         }
+        // The rule in `docs/server.md`.
+        let rule = r#"decision resource="call" outcome="denied" reason="unknown_requester" client="#;
+        assert!(log.contains(&format!("{rule}{expected}")), "{log}");
     }
 }
