@@ -78,6 +78,9 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
+    /// After an error of the API a page offers all, and the layer decides.
+    pub(crate) const UNKNOWN: Self = Self { authenticator: true, phone: true, recovery_codes: 1 };
+
     pub(crate) fn is_none(self) -> bool {
         !self.authenticator && !self.phone
     }

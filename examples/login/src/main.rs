@@ -77,7 +77,7 @@ use tower_toopher::{Approvals, BoxError, HeaderOrForm, Rejection, ToopherLayer, 
 
 use self::app::{Api, App, FRESH};
 use self::step::Step;
-use self::table::BROWSER_DAYS;
+use self::table::BROWSER_LIFETIME;
 use self::users::Users;
 use self::verifier::{Codes, SiteVerifier};
 use self::visit::Visit;
@@ -143,7 +143,7 @@ fn router(users: Users, api: Option<Api>, digits: Digits) -> Result<Router, Box<
     let codes = Codes { users: users.clone(), totp: totp.clone() };
     let verifier = BoxCloneSyncService::new(SiteVerifier::new(codes, api.clone()));
     let approvals = Approvals::new(verifier.clone())?.store(store).lifetime(time_limit).status_path("/approvals")?;
-    let month = Duration::from_secs(BROWSER_DAYS * 24 * 60 * 60);
+    let month = Duration::from_secs(BROWSER_LIFETIME);
     let app = App {
         users,
         totp,

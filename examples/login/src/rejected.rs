@@ -32,9 +32,7 @@ pub(crate) fn rejected(step: Step, rejection: &Rejection, request: &Parts) -> Re
     if let Some(token) = token {
         return Redirect::to(&format!("{}/wait/{}", step.path(), token.as_str())).into_response();
     }
-    // After an error of the API, all of them are offered.
-    let unknown = Factors { authenticator: true, phone: true, recovery_codes: 1 };
-    let factors = request.extensions.get::<Factors>().copied().unwrap_or(unknown);
+    let factors = request.extensions.get::<Factors>().copied().unwrap_or(Factors::UNKNOWN);
     let (phone, problem) = match rejection.code() {
         "enrollment_required" => return Redirect::to("/enroll").into_response(),
         "approval_invalid" => return keep_head(rejection, pages::late(visit, step, factors)),

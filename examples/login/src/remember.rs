@@ -14,13 +14,12 @@ use tower_toopher::{BoxError, Factor, Rejection, SecondFactor, UserId};
 use super::app::App;
 use super::session;
 use super::step::Step;
-use super::table::{BROWSER_DAYS, Browser};
+use super::table::{BROWSER_LIFETIME, Browser};
 use super::visit::Visit;
 
 /// Where a remembered browser completes the login.
 pub(crate) const PATH: &str = "/second/remembered";
 const COOKIE: &str = "remembered";
-const DAY: u64 = 24 * 60 * 60;
 
 /// The browser's secret id, and its grant, if the browser has sent both.
 fn read_cookie(headers: &HeaderMap) -> Option<(&str, &str)> {
@@ -52,9 +51,9 @@ pub(crate) fn remember(
     let Some(epoch) = app.users.factors(user, |factors| factors.epoch()) else { return Ok(None) };
     let Some(grant) = app.grants.issue(&factor, &SessionId::new(id.as_str())?, epoch) else { return Ok(None) };
     // Behind TLS: with `Secure`, and a name with the prefix `__Host-`.
-    let lifetime = BROWSER_DAYS * DAY;
-    let cookie = format!("{COOKIE}={id}.{}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Strict", grant.as_str())
-        .try_into()?;
+    let cookie =
+        format!("{COOKIE}={id}.{}; Path=/; Max-Age={BROWSER_LIFETIME}; HttpOnly; SameSite=Strict", grant.as_str())
+            .try_into()?;
     app.users.factors(user, |factors| factors.add_browser(id, name));
     Ok(Some(cookie))
 }

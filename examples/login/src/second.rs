@@ -50,11 +50,10 @@ pub(crate) async fn require_step(
     next.run(request).await
 }
 
-/// The factors that a page offers. After an error of the API the layer decides.
+/// The factors that a page offers.
 pub(crate) async fn offered(app: &App, visit: &Visit, step: Step) -> Option<Factors> {
     let user = visit.user(step)?;
-    let unknown = Factors { authenticator: true, phone: true, recovery_codes: 1 };
-    Some(app.factors(&user).await.unwrap_or(unknown))
+    Some(app.factors(&user).await.unwrap_or(Factors::UNKNOWN))
 }
 
 /// The second place for a code: a dialog that accepts it at any time, and requests an approval if the user has a phone.

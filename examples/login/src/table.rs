@@ -10,8 +10,8 @@ use super::visit::now;
 pub(crate) const MAX_FACTORS: usize = 5;
 /// The maximum number of remembered browsers of a user.
 const MAX_BROWSERS: usize = 10;
-/// How long a browser is remembered, in days.
-pub(crate) const BROWSER_DAYS: u64 = 30;
+/// How long a browser is remembered, in seconds.
+pub(crate) const BROWSER_LIFETIME: u64 = 30 * 24 * 60 * 60;
 /// The maximum length of the name of a factor, in characters.
 pub(crate) const MAX_NAME: usize = 40;
 
@@ -111,7 +111,7 @@ impl SecondFactors {
 
     /// The browsers that are remembered now.
     pub(crate) fn browsers(&mut self) -> &[Browser] {
-        self.browsers.retain(|browser| browser.since.saturating_add(BROWSER_DAYS * 24 * 60 * 60) > now());
+        self.browsers.retain(|browser| browser.since.saturating_add(BROWSER_LIFETIME) > now());
         &self.browsers
     }
 
